@@ -1,0 +1,371 @@
+//! The two ends of every transfer.
+//!
+//! Pull, push, local sync, backup and restore are one program whose ends differ: a [`Source`] is read, a [`Target`]
+//! is written. Both are places where snapshots live; neither knows the other, and the engine between them knows
+//! nothing about disks and sockets.
+//!
+//! The order of calls for one snapshot:
+//!
+//! ```text
+//! Source::open ──> OpenSnapshot::manifest, file*, fetch*            (None: vanished meanwhile, which is no error)
+//! Target::begin ─> SnapshotSink: has_file? put_blob*
+//!                  begin_archive, missing, put_chunk*, finish_archive   (once per index)
+//!                  put_client_log?, commit                          (or abandon)
+//! ```
+//!
+//! Chunks travel encoded, as blobs; whoever receives them checks them.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use formats::{
+    ArchiveKind, ArchiveName, AuthId, ChunkDigest, CryptMode, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace,
+    SnapshotId, VerifyResult,
+};
+use futures_util::stream::BoxStream;
+
+pub use crate::error::{EndError, ErrorClass};
+
+/// Bytes that an encoded chunk may be longer than its plain data: the longest blob header and room for an encoder
+/// that kept a compressed form slightly longer than the plain one.
+pub const CHUNK_OVERHEAD: u64 = 1024;
+
+/// A chunk as an index names it: what to ask for, and what to check it against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChunkRef {
+    /// Name of the chunk.
+    pub digest: ChunkDigest,
+    /// Length of the plain data in bytes.
+    pub plain_len: u64,
+    /// Whether the chunk must be encrypted (its file has `crypt-mode: encrypt`) or must be plain.
+    pub encrypted: bool,
+}
+
+impl ChunkRef {
+    /// Returns the most bytes the encoded chunk may have; a longer one is refused unread.
+    pub fn max_encoded(&self) -> u64 {
+        self.plain_len.min(formats::MAX_CHUNK_PLAIN as u64) + CHUNK_OVERHEAD
+    }
+
+    /// Lists the chunks of `index` in its order, repetitions included, as those of a file with `crypt_mode`.
+    pub fn of_index(index: &Index, crypt_mode: CryptMode) -> impl Iterator<Item = ChunkRef> + '_ {
+        let encrypted = crypt_mode == CryptMode::Encrypt;
+        index.entries().map(move |entry| ChunkRef {
+            digest: entry.digest,
+            plain_len: entry.end.saturating_sub(entry.start),
+            encrypted,
+        })
+    }
+}
+
+/// A backup group in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupInfo {
+    /// Type and id.
+    pub id: GroupId,
+    /// Its owner, where the listing tells.
+    pub owner: Option<AuthId>,
+}
+
+/// A snapshot in a listing: what the planner decides on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Group and time.
+    pub id: SnapshotId,
+    /// Whether it has a manifest. One without is still being written, or was left behind by a writer that died.
+    pub finished: bool,
+    /// Whether it has a manifest that cannot be read: present, but of no use as a source.
+    pub manifest_unreadable: bool,
+    /// Whether it is protected against removal.
+    pub protected: bool,
+    /// The verify state in its manifest.
+    pub verified: Option<VerifyResult>,
+    /// Whether every file but manifest and log is encrypted and the manifest is signed.
+    pub fully_encrypted: bool,
+    /// Logical bytes of all its files, where the listing tells.
+    pub size: Option<u64>,
+}
+
+impl SnapshotInfo {
+    /// A finished, unprotected, unverified, unencrypted snapshot.
+    pub fn finished(id: SnapshotId) -> Self {
+        Self {
+            id,
+            finished: true,
+            manifest_unreadable: false,
+            protected: false,
+            verified: None,
+            fully_encrypted: false,
+            size: None,
+        }
+    }
+}
+
+/// The shape of an archive, known before its first chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveLayout {
+    /// Fixed index over an image of `size` bytes in chunks of `chunk_size` bytes.
+    Fixed {
+        /// Bytes of the image.
+        size: u64,
+        /// Bytes of every chunk but the last.
+        chunk_size: u64,
+    },
+    /// Dynamic index over a stream whose length shows at its end.
+    Dynamic,
+}
+
+impl ArchiveLayout {
+    /// Returns the layout that `index` has.
+    pub fn of(index: &Index) -> Self {
+        match index.kind() {
+            ArchiveKind::Fixed => Self::Fixed {
+                size: index.size(),
+                chunk_size: index.entry(0).map_or(formats::FIXED_CHUNK_SIZE, |first| first.end - first.start),
+            },
+            _ => Self::Dynamic,
+        }
+    }
+}
+
+/// An archive that a [`SnapshotSink`] is receiving; only the sink that made it can read it.
+#[derive(Clone, Debug)]
+pub struct ArchiveHandle {
+    /// Name of the index file.
+    pub name: ArchiveName,
+    /// The sink's own number for it; a writer id at a remote.
+    pub id: u64,
+    /// Its shape.
+    pub layout: ArchiveLayout,
+}
+
+/// A place whose snapshots can be listed. Both ends are one.
+#[async_trait]
+pub trait Inventoried: Send + Sync {
+    /// Says what this is, for a person: ``datastore `tank` ``, ``datastore `tank` at backup.example.com``.
+    fn describe(&self) -> String;
+
+    /// Lists `below` and the namespaces below it, parents first, at most `max_depth` levels deep.
+    ///
+    /// # Errors
+    /// A namespace `below` that does not exist is an error of class `Stop`. So is a listing that is not complete.
+    async fn namespaces(&self, below: &Namespace, max_depth: Option<usize>) -> Result<Vec<Namespace>, EndError>;
+
+    /// Lists the groups of one namespace.
+    ///
+    /// # Errors
+    /// A listing that is not complete is an error.
+    async fn groups(&self, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError>;
+
+    /// Lists the snapshots of a group in any order; an unknown group has none.
+    ///
+    /// # Errors
+    /// A listing that is not complete is an error.
+    async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError>;
+}
+
+/// A place that snapshots are read from.
+#[async_trait]
+pub trait Source: Inventoried {
+    /// Opens a snapshot for reading and keeps it from being removed until the result is dropped.
+    ///
+    /// Returns `None` when the snapshot is gone: it vanished since it was listed.
+    ///
+    /// # Errors
+    /// Whatever keeps its manifest from being read, a manifest that does not parse included.
+    async fn open(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError>;
+}
+
+/// A snapshot that is being read.
+#[async_trait]
+pub trait OpenSnapshot: Send + Sync {
+    /// Its manifest.
+    fn manifest(&self) -> &Manifest;
+
+    /// The manifest exactly as it is stored.
+    fn manifest_blob(&self) -> &DataBlob;
+
+    /// Returns one file as it is stored: a blob, or an index with its header. Nothing in it is checked yet.
+    ///
+    /// A remote lets only those chunks be fetched whose index was asked for in the same session.
+    ///
+    /// # Errors
+    /// A file that is not there, or longer than the manifest permits ([`max_file_len`]).
+    async fn file(&self, name: &ArchiveName) -> Result<Bytes, EndError>;
+
+    /// Returns the client's log, which may have been stored after the manifest, or `None`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    async fn client_log(&self) -> Result<Option<Bytes>, EndError>;
+
+    /// Fetches `chunks` and yields each of them once, in any order. Nothing but the blob's magic is checked yet.
+    ///
+    /// All of them are asked for at once: whoever calls bounds how many that is.
+    fn fetch(&self, chunks: Vec<ChunkRef>) -> BoxStream<'_, (ChunkRef, Result<DataBlob, EndError>)>;
+}
+
+/// Returns the most bytes a file of the manifest can have as it is stored, whatever its sender says.
+///
+/// A blob has exactly the manifest's size. A fixed index has one entry for each started chunk of at least 64 bytes;
+/// neither kind has more entries than its stream has bytes, nor more than an index file can hold in practice.
+pub fn max_file_len(info: &FileInfo) -> u64 {
+    const HEADER: u64 = 4096;
+    /// 256 MiB of entries: an image of 32 TiB in chunks of 4 MiB.
+    const MOST_ENTRY_BYTES: u64 = 256 << 20;
+
+    match info.filename.kind() {
+        ArchiveKind::Blob => info.size,
+        ArchiveKind::Fixed => HEADER + (info.size.div_ceil(64).saturating_mul(32)).min(MOST_ENTRY_BYTES),
+        ArchiveKind::Dynamic => HEADER + info.size.saturating_mul(40).min(MOST_ENTRY_BYTES),
+    }
+}
+
+/// A place that snapshots are written to.
+#[async_trait]
+pub trait Target: Inventoried {
+    /// Whether a chunk put into one snapshot can at once be used by any other: true for one chunk store on disk,
+    /// false for a remote, whose sessions know only what they sent themselves and what their base names.
+    fn shares_chunks(&self) -> bool;
+
+    /// Makes a namespace, and its missing parents. One that exists is fine.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made.
+    async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError>;
+
+    /// Starts a new snapshot, or goes on with one that was left without a manifest; makes the group where it is
+    /// missing, with `owner`.
+    ///
+    /// `base` is the newest good snapshot of the group at this target: what it names can be trusted to be there.
+    ///
+    /// # Errors
+    /// A finished snapshot of that time, a group that somebody else is working on (class `Retry`) or that another
+    /// identity owns.
+    async fn begin(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        base: Option<&SnapshotId>,
+        owner: &AuthId,
+    ) -> Result<Box<dyn SnapshotSink>, EndError>;
+
+    /// Opens a finished snapshot to look at it again, or to mend it.
+    ///
+    /// Returns `None` when it is not there, or when this target never changes a finished snapshot.
+    ///
+    /// # Errors
+    /// A snapshot that somebody is reading or writing (class `Retry`), or whose group another identity owns.
+    async fn reopen(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        base: Option<&SnapshotId>,
+        owner: &AuthId,
+    ) -> Result<Option<Box<dyn SnapshotSink>>, EndError>;
+
+    /// Removes a snapshot; a protected one stays and is an error.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being removed.
+    async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError>;
+
+    /// Removes a group with its snapshots; protected snapshots stay, and with them the group.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being removed, but for protected snapshots.
+    async fn remove_group(&self, namespace: &Namespace, group: &GroupId) -> Result<Removed, EndError>;
+
+    /// Removes a namespace with all its groups; protected snapshots stay, and with them the namespace.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being removed, but for protected snapshots.
+    async fn remove_namespace(&self, namespace: &Namespace) -> Result<Removed, EndError>;
+}
+
+/// What a removal removed, and what it left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Namespaces removed.
+    pub namespaces: u64,
+    /// Groups removed.
+    pub groups: u64,
+    /// Snapshots removed.
+    pub snapshots: u64,
+    /// Protected snapshots that stayed.
+    pub protected: u64,
+}
+
+/// A snapshot that is being written. Nothing of it is visible before [`SnapshotSink::commit`].
+///
+/// Dropping a sink ends the work: a target on disk keeps what can be used by the next try, a remote throws it away.
+#[async_trait]
+pub trait SnapshotSink: Send + Sync {
+    /// The manifest the snapshot already has at the target; `None` unless it was reopened.
+    fn existing(&self) -> Option<&DataBlob>;
+
+    /// Whether the target already has this file, complete and with the very checksum and size.
+    ///
+    /// For an index this says nothing about its chunks.
+    ///
+    /// # Errors
+    /// A disk that cannot be read. A damaged file is no error but `false`.
+    async fn has_file(&self, info: &FileInfo) -> Result<bool, EndError>;
+
+    /// Whether the target already has the client's log.
+    ///
+    /// # Errors
+    /// A disk that cannot be read.
+    async fn has_client_log(&self) -> Result<bool, EndError>;
+
+    /// Starts an archive.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from taking it.
+    async fn begin_archive(&self, name: &ArchiveName, layout: ArchiveLayout) -> Result<ArchiveHandle, EndError>;
+
+    /// Returns those of `chunks` that must be put, in their order. The others are there, whole, and will stay.
+    ///
+    /// `chunks` has each digest once. A chunk at the target is trusted unread when the base names it, and is read and
+    /// checked otherwise; an empty one is missing; a damaged one is set aside and missing.
+    ///
+    /// # Errors
+    /// A disk that cannot be read.
+    async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError>;
+
+    /// Stores a chunk that was checked against its reference. Many calls may be under way at once, in any order.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from storing it.
+    async fn put_chunk(&self, archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError>;
+
+    /// Completes an archive with its index file (header included). All its chunks were put or were not missing.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from storing it.
+    async fn finish_archive(&self, archive: ArchiveHandle, index: Bytes) -> Result<(), EndError>;
+
+    /// Stores a blob file exactly as it is given.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from storing it.
+    async fn put_blob(&self, name: &ArchiveName, encoded: Bytes) -> Result<(), EndError>;
+
+    /// Stores the client's log exactly as it is given.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from storing it.
+    async fn put_client_log(&self, encoded: Bytes) -> Result<(), EndError>;
+
+    /// Makes the snapshot visible: stores the manifest, exactly as `blob` has it, after everything else is durable.
+    ///
+    /// # Errors
+    /// Whatever keeps the target from storing it; the snapshot is then not visible.
+    async fn commit(self: Box<Self>, manifest: &Manifest, blob: &DataBlob) -> Result<(), EndError>;
+
+    /// Gives up and removes what was written, unless the snapshot had a manifest before.
+    async fn abandon(self: Box<Self>);
+}
