@@ -1,1 +1,29 @@
-//! formats
+//! Names and bytes of the datastore: every grammar on disk or wire has its type here.
+//!
+//! This crate turns bytes and text into values and back. It opens no file, reads no clock and knows no network; what it
+//! decodes may come from anyone, so nothing here panics on input or trusts a length that it has not compared with what
+//! is there. The bytes themselves are described in `docs/formats.md`.
+
+mod archive;
+mod digest;
+mod escape;
+pub mod filter;
+mod group;
+mod ids;
+mod name_error;
+mod namespace;
+mod owner;
+mod snapshot;
+mod upid;
+
+pub use archive::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, RSA_KEY_NAME};
+pub use digest::{ChunkDigest, Fingerprint, sha256};
+pub use escape::{escape_unit_name, escape_unit_path, lock_path, unescape_unit_name};
+pub use filter::{FilterAction, FilterSet, GroupFilter};
+pub use group::{BackupId, BackupType, GroupId};
+pub use ids::{JobId, RemoteName, StoreName};
+pub use name_error::{NameError, is_safe_id};
+pub use namespace::Namespace;
+pub use owner::{AuthId, TokenName, UserId};
+pub use snapshot::{BackupTime, SnapshotId};
+pub use upid::Upid;
