@@ -5,6 +5,9 @@
 //! is there. The bytes themselves are described in `docs/formats.md`.
 
 mod archive;
+mod blob;
+mod compress;
+mod crypt;
 mod digest;
 mod escape;
 pub mod filter;
@@ -17,6 +20,8 @@ mod snapshot;
 mod upid;
 
 pub use archive::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, RSA_KEY_NAME};
+pub use blob::{BlobError, BlobKind, DataBlob, FIXED_CHUNK_SIZE, MAX_BLOB_PLAIN, MAX_CHUNK_ENCODED, MAX_CHUNK_PLAIN};
+pub use crypt::{CryptKey, NoRandomness};
 pub use digest::{ChunkDigest, Fingerprint, sha256};
 pub use escape::{escape_unit_name, escape_unit_path, lock_path, unescape_unit_name};
 pub use filter::{FilterAction, FilterSet, GroupFilter};
