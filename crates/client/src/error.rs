@@ -1,0 +1,300 @@
+use std::{io, time::Duration};
+
+use formats::{AuthId, BlobError, Fingerprint};
+
+use crate::RemoteAddress;
+
+/// What went wrong between us and a server; every variant names the server.
+///
+/// The message tells this layer's part, [`std::error::Error::source`] carries the rest, [`ClientError::hint`] says
+/// what to do about it and [`ClientError::class`] what a caller should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The host name has no address.
+    #[error("{remote}: the host name could not be resolved")]
+    Resolve {
+        /// Which server.
+        remote: RemoteAddress,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Nothing listens on that port.
+    #[error("{remote}: connection refused")]
+    Refused {
+        /// Which server.
+        remote: RemoteAddress,
+    },
+    /// No connection came about, for another reason.
+    #[error("{remote}: no connection")]
+    Connect {
+        /// Which server.
+        remote: RemoteAddress,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server did not do its part in time.
+    #[error("{remote}: {waiting_for}: timed out after {after:?}")]
+    Timeout {
+        /// Which server.
+        remote: RemoteAddress,
+        /// `connect`, `TLS handshake` or the call.
+        waiting_for: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The TLS handshake failed for another reason than the certificate.
+    #[error("{remote}: TLS handshake failed")]
+    Tls {
+        /// Which server.
+        remote: RemoteAddress,
+        /// What TLS said.
+        source: io::Error,
+    },
+    /// The server's certificate is not trusted.
+    #[error("{remote}: certificate not trusted ({reason}), its fingerprint is {found}{}", expectation(expected))]
+    Fingerprint {
+        /// Which server.
+        remote: RemoteAddress,
+        /// The fingerprints that would have been accepted.
+        expected: Vec<Fingerprint>,
+        /// The fingerprint of the certificate the server showed.
+        found: Fingerprint,
+        /// Why the system's roots do not vouch for it.
+        reason: String,
+    },
+    /// The server does not accept our name and secret (401).
+    #[error("{remote}: authentication as {auth_id} failed: {text}")]
+    Authentication {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Who we said we are.
+        auth_id: AuthId,
+        /// What the server said.
+        text: String,
+    },
+    /// We lack a right (403).
+    #[error("{remote}: {call}: permission denied for {auth_id}: {text}")]
+    Permission {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// Who we are there.
+        auth_id: AuthId,
+        /// What the server said.
+        text: String,
+    },
+    /// The thing does not exist (404).
+    #[error("{remote}: {call}: not found: {text}")]
+    NotFound {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// What the server said.
+        text: String,
+    },
+    /// The server refused the call with another status; 400 is a stock server's answer to nearly everything.
+    #[error("{remote}: {call}: {status}: {text}")]
+    Api {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the server said.
+        text: String,
+    },
+    /// The connection broke while a call was under way.
+    #[error("{remote}: {call}: connection lost")]
+    Closed {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// How it broke.
+        source: hyper::Error,
+    },
+    /// The server sends more than the call can have for an answer.
+    #[error("{remote}: {call}: answer is longer than {limit} bytes")]
+    TooLong {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// The most that was allowed.
+        limit: u64,
+    },
+    /// The server answered something the protocol does not know.
+    #[error("{remote}: {call}: answer breaks the protocol")]
+    Protocol {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// What is wrong with it.
+        source: ProtocolError,
+    },
+    /// What the caller wants to send cannot be sent.
+    #[error("{remote}: {call}: {problem}")]
+    Request {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Method and path.
+        call: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+/// An answer outside the protocol.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// No JSON of the expected shape.
+    #[error("the JSON is not what was expected")]
+    Json(#[source] serde_json::Error),
+    /// No data blob.
+    #[error("the body is no data blob")]
+    Blob(#[source] BlobError),
+    /// Fewer or more bytes than announced.
+    #[error("{found} bytes arrived, {announced} were announced")]
+    Length {
+        /// By `content-length`.
+        announced: u64,
+        /// In fact.
+        found: u64,
+    },
+    /// The server did not switch protocols.
+    #[error("the upgrade was answered with status {status}")]
+    NoUpgrade {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A chunk was confirmed under another digest.
+    #[error("the upload was confirmed as {found}")]
+    OtherDigest {
+        /// The digest in the answer.
+        found: String,
+    },
+    /// The version is not made of numbers.
+    #[error("the version cannot be compared")]
+    Version(#[source] api_types::VersionError),
+    /// A ticket or CSRF token that cannot be sent back.
+    #[error("the ticket contains characters that cannot be sent back")]
+    Ticket,
+    /// A time before 1970 or otherwise out of range.
+    #[error("{0} is no backup time")]
+    Time(i64),
+}
+
+/// What a caller should do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// It may work later: the network or the server was not there.
+    Retry,
+    /// This call, and so this snapshot or group, fails; others may not.
+    Skip,
+    /// Nothing on this server will work until a person changes something.
+    Stop,
+}
+
+impl ClientError {
+    /// Returns what a caller should do.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Resolve { .. }
+            | Self::Refused { .. }
+            | Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Closed { .. }
+            | Self::Api { status: 502..=504, .. } => ErrorClass::Retry,
+            Self::Tls { .. } | Self::Fingerprint { .. } | Self::Authentication { .. } => ErrorClass::Stop,
+            Self::Permission { .. }
+            | Self::NotFound { .. }
+            | Self::Api { .. }
+            | Self::TooLong { .. }
+            | Self::Protocol { .. }
+            | Self::Request { .. } => ErrorClass::Skip,
+        }
+    }
+
+    /// Returns what a person can do about it, as one sentence or two.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Resolve { remote, .. } => format!("check the spelling of \"{}\" and the DNS settings", remote.host),
+            Self::Refused { remote } => format!(
+                "the host is up, but nothing listens on port {}: check the port (default 8007) and that the backup \
+                 server runs",
+                remote.port
+            ),
+            Self::Connect { .. } => "check that the host is up and that routes and firewalls let us through".into(),
+            Self::Timeout { waiting_for, .. } if waiting_for == "connect" => {
+                "check that the host is up and that no firewall drops the packets".into()
+            }
+            Self::Timeout { .. } => "the server is overloaded, hangs, or the network drops packets; try again".into(),
+            Self::Tls { remote, .. } => format!(
+                "check that port {} is the one of a backup server (default 8007) and that nothing intercepts TLS",
+                remote.port
+            ),
+            Self::Fingerprint { expected, found, .. } if expected.is_empty() => format!(
+                "compare with what the server shows (cert info); if it is the same, set the remote's fingerprint to \
+                 {found}"
+            ),
+            Self::Fingerprint { found, .. } => format!(
+                "if the server's certificate was renewed, compare with what it shows (cert info) and set the remote's \
+                 fingerprint to {found}; otherwise someone may be in between"
+            ),
+            Self::Authentication { auth_id, .. } if auth_id.is_token() => {
+                "check the token's name and secret, and that token and user are enabled and not expired".into()
+            }
+            Self::Authentication { .. } => {
+                "check user name, realm and password, and that the user is enabled and not expired".into()
+            }
+            Self::Permission { auth_id, .. } if auth_id.is_token() => format!(
+                "give {auth_id} a role on the datastore or namespace; a token needs its own entry, and its user the \
+                 same rights"
+            ),
+            Self::Permission { auth_id, .. } => format!("give {auth_id} a role on the datastore or namespace"),
+            Self::Api { call, status: 400, .. } if call.starts_with("GET /reader") => {
+                "the snapshot is gone, or we may not read it (the server does not tell these apart): reading needs \
+                 the role DatastoreReader, or DatastoreBackup and ownership of the group"
+                    .into()
+            }
+            Self::Api { call, status: 400, .. } if call.starts_with("GET /backup") => {
+                "the datastore is missing or in maintenance, another backup of this group is running, the group \
+                 belongs to someone else, or it already has a snapshot as new as this one"
+                    .into()
+            }
+            Self::Closed { .. } => "the server or the network ended the connection; try again".into(),
+            Self::TooLong { .. } | Self::Protocol { .. } => {
+                "check that this is a backup server and which version it runs; it may be damaged or hostile".into()
+            }
+            Self::NotFound { .. } | Self::Api { .. } | Self::Request { .. } => return None,
+        })
+    }
+
+    /// Returns the server's status when it refused the call.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Authentication { .. } => Some(401),
+            Self::Permission { .. } => Some(403),
+            Self::NotFound { .. } => Some(404),
+            Self::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+fn expectation(expected: &[Fingerprint]) -> String {
+    match expected {
+        [] => String::new(),
+        [one] => format!(", expected {one}"),
+        many => {
+            let list: Vec<String> = many.iter().map(Fingerprint::to_string).collect();
+            format!(", expected one of {}", list.join(", "))
+        }
+    }
+}

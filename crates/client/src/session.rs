@@ -1,0 +1,166 @@
+//! The HTTP/2 phase of an upgraded connection.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use api_types::protocol::{CLIENT_WINDOW, MAX_FRAME};
+use bytes::Bytes;
+use http::{
+    Request, Response, StatusCode, Uri,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http2, rt::Executor};
+use serde::de::DeserializeOwned;
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{
+    ClientError, Timeouts,
+    activity::Activity,
+    body::{self, Stalled, Watch},
+    call::{self, Call},
+    rest::{MAX_ERROR_TEXT, Peer, Rest, parse_answer},
+};
+
+/// Scheme and authority of every request inside a session, whatever the server's real name.
+const ORIGIN: &str = "https://localhost:8007";
+
+/// Longest JSON answer inside a session.
+const MAX_JSON: u64 = 64 * 1024;
+
+/// The tasks that drive one session; dropping them closes its connection.
+#[derive(Default)]
+struct Tasks(Mutex<JoinSet<()>>);
+
+/// Lets the session's own tasks start more without keeping the session alive.
+#[derive(Clone)]
+struct Spawner(Weak<Tasks>);
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let Some(tasks) = self.0.upgrade() else { return };
+        let mut set = tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while set.try_join_next().is_some() {}
+        set.spawn(async move { drop(future.await) });
+    }
+}
+
+/// An open session. Requests may overlap; the connection closes when the session is dropped.
+pub(crate) struct Session {
+    peer: Peer,
+    timeouts: Timeouts,
+    sender: http2::SendRequest<Full<Bytes>>,
+    activity: Arc<Activity>,
+    _tasks: Arc<Tasks>,
+}
+
+impl Session {
+    /// Opens a session by upgrading a connection with `call`.
+    pub(crate) async fn open(rest: &Rest, call: &Call, protocol: &'static str) -> Result<Self, ClientError> {
+        let (upgraded, activity) = rest.upgrade(call, protocol).await?;
+        let tasks = Arc::new(Tasks::default());
+        let spawner = Spawner(Arc::downgrade(&tasks));
+        let handshake = http2::Builder::new(spawner.clone())
+            .initial_stream_window_size(CLIENT_WINDOW)
+            .initial_connection_window_size(CLIENT_WINDOW)
+            .max_frame_size(MAX_FRAME)
+            .handshake(upgraded);
+        let (sender, connection) = timeout(rest.timeouts.request, handshake)
+            .await
+            .map_err(|_| rest.peer.timed_out(call, rest.timeouts.request))?
+            .map_err(|source| rest.peer.closed(call, source))?;
+        spawner.execute(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a session ended with an error");
+            }
+        });
+        Ok(Self { peer: rest.peer.clone(), timeouts: rest.timeouts, sender, activity, _tasks: tasks })
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Makes a call and returns the raw body of its answer.
+    pub(crate) async fn bytes(&self, call: &Call, max: u64) -> Result<Bytes, ClientError> {
+        self.exchange(call, max, self.timeouts.stall).await
+    }
+
+    /// Makes a call and parses its result.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+        self.json_within(call, self.timeouts.stall).await
+    }
+
+    /// Makes a call that may be without an answer for `patience`.
+    pub(crate) async fn json_within<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        let body = self.exchange(call, MAX_JSON, patience).await?;
+        // An empty success is read as null, as official clients do.
+        let body: &[u8] = if body.is_empty() { br#"{"data":null}"# } else { &body };
+        parse_answer(&self.peer, call, body)
+    }
+
+    async fn exchange(&self, call: &Call, max: u64, patience: Duration) -> Result<Bytes, ClientError> {
+        let request = self.request(call)?;
+        let mut watch = Watch::new(&self.activity, patience);
+        let response = watch
+            .step(self.sender.clone().send_request(request))
+            .await
+            .map_err(|Stalled(after)| self.peer.timed_out(call, after))?
+            .map_err(|source| self.peer.closed(call, source))?;
+        let status = response.status();
+        if status.is_success() {
+            return self.collect(call, response, max, &mut watch).await;
+        }
+        Err(self.refusal(call, status, response, &mut watch).await)
+    }
+
+    async fn refusal(
+        &self,
+        call: &Call,
+        status: StatusCode,
+        response: Response<Incoming>,
+        watch: &mut Watch<'_>,
+    ) -> ClientError {
+        let text = self.collect(call, response, MAX_ERROR_TEXT, watch).await.unwrap_or_default();
+        self.peer.refused(call, status, &text)
+    }
+
+    async fn collect(
+        &self,
+        call: &Call,
+        response: Response<Incoming>,
+        max: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<Bytes, ClientError> {
+        body::collect(response, max, watch)
+            .await
+            .map_err(|error| self.peer.body(call, error, max, !self.sender.is_closed()))
+    }
+
+    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, ClientError> {
+        let target: Uri =
+            call.target(ORIGIN).parse().map_err(|error| self.peer.request(call, format!("bad target: {error}")))?;
+        let mut request = Request::new(Full::new(call.body()));
+        *request.method_mut() = call.method().clone();
+        *request.uri_mut() = target;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, call::USER_AGENT);
+        headers.insert(CONTENT_TYPE, call.content_type());
+        Ok(request)
+    }
+}
