@@ -13,6 +13,8 @@ mod escape;
 pub mod filter;
 mod group;
 mod ids;
+mod index;
+mod key_file;
 mod name_error;
 mod namespace;
 mod owner;
@@ -27,6 +29,11 @@ pub use escape::{escape_unit_name, escape_unit_path, lock_path, unescape_unit_na
 pub use filter::{FilterAction, FilterSet, GroupFilter};
 pub use group::{BackupId, BackupType, GroupId};
 pub use ids::{JobId, RemoteName, StoreName};
+pub use index::{
+    DynamicIndex, DynamicIndexWriter, FixedIndex, FixedIndexWriter, INDEX_HEADER_LEN, Index, IndexBytes, IndexEntry,
+    IndexError,
+};
+pub use key_file::{KeyError, KeyFile, Protection};
 pub use name_error::{NameError, is_safe_id};
 pub use namespace::Namespace;
 pub use owner::{AuthId, TokenName, UserId};

@@ -145,11 +145,14 @@ fn a_zstd_bomb_ends_at_the_limit() {
 
 #[test]
 fn a_frame_that_promises_much_and_holds_little_allocates_little() {
-    // Magic, single segment with an 8-byte content size of 127 MiB, and then one empty last block.
-    let frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(127u64 << 20).to_le_bytes(), &[1, 0, 0]].concat();
-    let blob = forged(BlobKind::Compressed, &frame);
+    // Magic, single segment with an 8-byte content size of 127 MiB, and then one last raw block.
+    let frame = |block: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(127u64 << 20).to_le_bytes(), block].concat();
 
-    assert!(matches!(blob.decode(None, MAX_BLOB_PLAIN), Err(BlobError::Zstd(_))));
+    let one_byte = forged(BlobKind::Compressed, &frame(&[9, 0, 0, 0x55]));
+    assert!(matches!(one_byte.decode(None, MAX_BLOB_PLAIN), Err(BlobError::Zstd(_))));
+    // The library lets the empty block pass; nothing was made for the promised 127 MiB.
+    let nothing = forged(BlobKind::Compressed, &frame(&[1, 0, 0]));
+    assert!(nothing.decode(None, MAX_BLOB_PLAIN).is_ok_and(|plain| plain.capacity() <= 64 << 10));
 }
 
 #[test]
