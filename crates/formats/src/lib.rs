@@ -15,6 +15,7 @@ mod group;
 mod ids;
 mod index;
 mod key_file;
+mod manifest;
 mod name_error;
 mod namespace;
 mod owner;
@@ -34,6 +35,9 @@ pub use index::{
     IndexError,
 };
 pub use key_file::{KeyError, KeyFile, Protection};
+pub use manifest::{
+    CryptMode, FileInfo, Manifest, ManifestError, SignatureState, UploadStats, VerifyResult, VerifyState,
+};
 pub use name_error::{NameError, is_safe_id};
 pub use namespace::Namespace;
 pub use owner::{AuthId, TokenName, UserId};
