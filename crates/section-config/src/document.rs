@@ -195,6 +195,12 @@ impl SectionConfig {
         kept.into_iter()
     }
 
+    /// The sections left out of [`sections`](Self::sections) because something in them is broken, as far as they could
+    /// be read. To be asked only for what they mention, never to be acted on.
+    pub fn broken_sections(&self) -> impl Iterator<Item = &Section> {
+        self.all().filter(|(_, broken)| *broken).map(|(section, _)| section)
+    }
+
     /// The usable section with this id.
     pub fn get(&self, id: &str) -> Option<&Section> {
         self.all().rev().find(|(section, _)| section.id == id).filter(|(_, broken)| !broken).map(|(section, _)| section)

@@ -1,0 +1,324 @@
+//! `sync.cfg`: what is replicated, from where to where and when.
+
+use formats::{AuthId, GroupFilter, JobId, Namespace, RemoteName, StoreName, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    byte_size::ByteSize,
+    datastores,
+    error::{ConfigError, Result},
+    files::{ConfigDigest, MODE_NORMAL},
+    paths::Paths,
+    remotes,
+    store::{Entry, Loaded, SectionFile, rules},
+};
+
+/// Deepest namespace there is.
+const MAX_DEPTH: usize = 7;
+
+/// Which way a job copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncDirection {
+    /// Into the local datastore.
+    #[default]
+    Pull,
+    /// Out of the local datastore.
+    Push,
+}
+
+/// One sync job. Empty properties are those that were not set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SyncJobConfig {
+    /// Its name.
+    pub id: JobId,
+    /// Local datastore: target of a pull, source of a push.
+    pub store: StoreName,
+    /// Anchor inside `store`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ns: Option<Namespace>,
+    /// Owner of what a pull creates; local identity of the job. `root@pam` if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<AuthId>,
+    /// The other server; unset means another datastore of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteName>,
+    /// The other datastore.
+    pub remote_store: StoreName,
+    /// Anchor inside `remote-store`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_ns: Option<Namespace>,
+    /// Direction; pull if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_direction: Option<SyncDirection>,
+    /// Remove at the target what the source no longer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_vanished: Option<bool>,
+    /// Levels below the anchors; all if unset, 0 for the anchors alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_depth: Option<u8>,
+    /// Which groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_filter: Vec<GroupFilter>,
+    /// Only the newest snapshots of a group, this many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_last: Option<u64>,
+    /// Only snapshots that are encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_only: Option<bool>,
+    /// Only snapshots that were verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_only: Option<bool>,
+    /// Copy again what failed verification here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync_corrupt: Option<bool>,
+    /// Limit for received bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_in: Option<ByteSize>,
+    /// Burst for received bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst_in: Option<ByteSize>,
+    /// Limit for sent bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_out: Option<ByteSize>,
+    /// Burst for sent bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst_out: Option<ByteSize>,
+    /// Groups processed at the same time, 1 to 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_threads: Option<u8>,
+    /// Calendar event; without one the job runs only when told to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Run when an involved removable datastore is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_on_mount: Option<bool>,
+    /// Unmount it afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmount_on_done: Option<bool>,
+    /// Key that encrypts plain snapshots while pushing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_encryption_key: Option<String>,
+    /// Keys that decrypt while pulling, or that a push once used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub associated_key: Vec<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+impl SyncJobConfig {
+    /// A job with its two datastores and nothing else set.
+    pub fn new(id: JobId, store: StoreName, remote: Option<RemoteName>, remote_store: StoreName) -> Self {
+        Self {
+            id,
+            store,
+            ns: None,
+            owner: None,
+            remote,
+            remote_store,
+            remote_ns: None,
+            sync_direction: None,
+            remove_vanished: None,
+            max_depth: None,
+            group_filter: Vec::new(),
+            transfer_last: None,
+            encrypted_only: None,
+            verified_only: None,
+            resync_corrupt: None,
+            rate_in: None,
+            burst_in: None,
+            rate_out: None,
+            burst_out: None,
+            worker_threads: None,
+            schedule: None,
+            run_on_mount: None,
+            unmount_on_done: None,
+            active_encryption_key: None,
+            associated_key: Vec::new(),
+            comment: None,
+        }
+    }
+
+    /// The direction, pull unless said otherwise.
+    pub fn direction(&self) -> SyncDirection {
+        self.sync_direction.unwrap_or_default()
+    }
+
+    /// The owner, `root@pam` unless said otherwise.
+    pub fn owner(&self) -> AuthId {
+        self.owner.clone().unwrap_or_else(|| AuthId::from(root_user()))
+    }
+
+    /// The local anchor.
+    pub fn ns(&self) -> Namespace {
+        self.ns.clone().unwrap_or_else(Namespace::root)
+    }
+
+    /// The anchor at the other end.
+    pub fn remote_ns(&self) -> Namespace {
+        self.remote_ns.clone().unwrap_or_else(Namespace::root)
+    }
+}
+
+/// The superuser.
+pub(crate) fn root_user() -> UserId {
+    #[expect(clippy::unwrap_used, reason = "a constant that a test parses")]
+    "root@pam".parse().unwrap()
+}
+
+impl Entry for SyncJobConfig {
+    const KIND: &'static str = "sync";
+    const ID_KEY: &'static str = "id";
+    const WHAT: &'static str = "sync job";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn check_properties(&self) -> Result<(), (&'static str, String)> {
+        let at = |key: &'static str| move |reason: String| (key, reason);
+        rules::range(self.max_depth, 0, 7).map_err(at("max-depth"))?;
+        rules::range(self.transfer_last, 1, u64::MAX).map_err(at("transfer-last"))?;
+        rules::range(self.worker_threads, 1, 32).map_err(at("worker-threads"))?;
+        rules::text(self.comment.as_deref(), 0, 128).map_err(at("comment"))?;
+        rules::text(self.schedule.as_deref(), 1, 256).map_err(at("schedule"))?;
+        if let Some(key) = &self.active_encryption_key {
+            key.parse::<JobId>().map_err(|_| ("active-encryption-key", format!("`{key}` is no key id")))?;
+        }
+        for key in &self.associated_key {
+            key.parse::<JobId>().map_err(|_| ("associated-key", format!("`{key}` is no key id")))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let push = self.direction() == SyncDirection::Push;
+        if self.remote.is_none() && push {
+            return Err(ConfigError::invalid("remote", "a push needs a remote; local jobs pull"));
+        }
+        if self.remote.is_none() && self.store == self.remote_store {
+            return Err(ConfigError::invalid("remote-store", "source and target are the same datastore"));
+        }
+        if push && self.resync_corrupt.is_some() {
+            return Err(ConfigError::invalid("resync-corrupt", "is for pulls; remove it from a push"));
+        }
+        if !push && self.active_encryption_key.is_some() {
+            return Err(ConfigError::invalid("active-encryption-key", "is for pushes; remove it from a pull"));
+        }
+        for (key, ns) in [("ns", self.ns()), ("remote-ns", self.remote_ns())] {
+            let depth = ns.depth() + usize::from(self.max_depth.unwrap_or(0));
+            if depth > MAX_DEPTH {
+                return Err(ConfigError::invalid(
+                    "max-depth",
+                    format!("{key} `{ns}` and max-depth reach {depth} levels, {MAX_DEPTH} are possible"),
+                ));
+            }
+        }
+        if self.unmount_on_done == Some(true) && self.run_on_mount != Some(true) {
+            return Err(ConfigError::invalid("unmount-on-done", "has no effect without run-on-mount"));
+        }
+        Ok(())
+    }
+}
+
+fn file(paths: &Paths) -> SectionFile {
+    SectionFile { path: paths.sync_cfg(), mode: MODE_NORMAL, kinds: &["sync"] }
+}
+
+/// Loads all sync jobs.
+///
+/// # Errors
+/// The file cannot be read. Broken sections are problems, not errors.
+pub fn load(paths: &Paths) -> Result<Loaded<SyncJobConfig>> {
+    file(paths).load()
+}
+
+/// Loads one sync job. Properties that contradict each other are found by [`Entry::check`].
+///
+/// # Errors
+/// It is missing, or its section is broken (file, line and reason).
+pub fn get(paths: &Paths, id: &JobId) -> Result<SyncJobConfig> {
+    let file = file(paths);
+    file.get(&file.read()?.0, id.as_str())
+}
+
+/// Adds a sync job.
+///
+/// # Errors
+/// The id is taken, or values do not fit or contradict each other.
+pub fn create(paths: &Paths, entry: &SyncJobConfig) -> Result<()> {
+    let file = file(paths);
+    file.edit(None, |document| file.create(document, entry))
+}
+
+/// Changes a sync job. `expected` is the digest the caller has seen, if any.
+///
+/// An active encryption key that is replaced or unset stays as an associated one, so that nobody deletes it.
+///
+/// # Errors
+/// It is missing or broken, the file changed, values do not fit or contradict each other, or `change` fails.
+pub fn update(
+    paths: &Paths,
+    id: &JobId,
+    expected: Option<&ConfigDigest>,
+    change: impl FnOnce(&mut SyncJobConfig) -> Result<()>,
+) -> Result<()> {
+    let file = file(paths);
+    file.edit(expected, |document| {
+        file.update(document, id.as_str(), |entry: &mut SyncJobConfig| {
+            let before = entry.active_encryption_key.clone();
+            change(entry)?;
+            if let Some(old) = before
+                && entry.active_encryption_key.as_ref() != Some(&old)
+                && !entry.associated_key.contains(&old)
+            {
+                entry.associated_key.push(old);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Removes a sync job.
+///
+/// # Errors
+/// It is missing, or the file changed.
+pub fn remove(paths: &Paths, id: &JobId, expected: Option<&ConfigDigest>) -> Result<()> {
+    let file = file(paths);
+    file.edit(expected, |document| file.remove(document, SyncJobConfig::WHAT, id.as_str()))
+}
+
+/// The id of some job that names the remote; broken sections count.
+pub(crate) fn any_that_names(paths: &Paths, remote: &RemoteName) -> Result<Option<String>> {
+    let (document, _) = file(paths).read()?;
+    let user = document
+        .sections()
+        .chain(document.broken_sections())
+        .find(|section| section.get_all("remote").any(|name| name == remote.as_str()))
+        .map(|section| section.id().to_owned());
+    Ok(user)
+}
+
+/// Names in a job that this server does not know (yet), as sentences for a warning.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn missing_references(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let stores = datastores::load(paths)?;
+    if stores.find(&job.store).is_none() {
+        missing.push(format!("datastore `{}` is not configured here", job.store));
+    }
+    match &job.remote {
+        Some(remote) if remotes::load(paths)?.find(remote).is_none() => {
+            missing.push(format!("remote `{remote}` is not configured here"));
+        }
+        None if stores.find(&job.remote_store).is_none() => {
+            missing.push(format!("datastore `{}` is not configured here", job.remote_store));
+        }
+        _ => {}
+    }
+    Ok(missing)
+}
