@@ -91,7 +91,9 @@ pub(crate) async fn collect(response: Response<Incoming>, max: u64, watch: &mut 
     let mut joined = BytesMut::new();
     while let Some(frame) = watch.step(body.frame()).await.map_err(BodyError::Stalled)? {
         let frame = frame.map_err(|source| BodyError::Broken { source, announced, found })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if data.is_empty() {
             continue;
         }

@@ -78,7 +78,9 @@ impl Bucket {
     /// Returns when the charge that answered `ticket` is paid for.
     pub(crate) fn wait(&mut self, ticket: u64, now: Instant) -> Wait {
         self.advance(now);
-        let Some(rate) = self.rate else { return Wait::Ready };
+        let Some(rate) = self.rate else {
+            return Wait::Ready;
+        };
         let missing = ticket.saturating_sub(self.paid);
         if missing == 0 {
             return Wait::Ready;

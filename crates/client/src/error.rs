@@ -81,7 +81,7 @@ pub enum ClientError {
         /// Method and path.
         call: String,
         /// Who we are there.
-        auth_id: AuthId,
+        auth_id: Box<AuthId>,
         /// What the server said.
         text: String,
     },
@@ -135,7 +135,7 @@ pub enum ClientError {
         /// Method and path.
         call: String,
         /// What is wrong with it.
-        source: ProtocolError,
+        source: Box<ProtocolError>,
     },
     /// What the caller wants to send cannot be sent.
     #[error("{remote}: {call}: {problem}")]

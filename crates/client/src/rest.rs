@@ -68,7 +68,7 @@ impl Peer {
     }
 
     pub(crate) fn protocol(&self, call: &Call, source: ProtocolError) -> ClientError {
-        ClientError::Protocol { remote: self.address.clone(), call: call.label(), source }
+        ClientError::Protocol { remote: self.address.clone(), call: call.label(), source: Box::new(source) }
     }
 
     pub(crate) fn request(&self, call: &Call, problem: impl Into<String>) -> ClientError {
@@ -93,7 +93,7 @@ impl Peer {
         let (remote, label, text) = (self.address.clone(), call.label(), body::one_line(text));
         match status {
             StatusCode::FORBIDDEN => {
-                ClientError::Permission { remote, call: label, auth_id: self.auth_id.clone(), text }
+                ClientError::Permission { remote, call: label, auth_id: Box::new(self.auth_id.clone()), text }
             }
             StatusCode::NOT_FOUND => ClientError::NotFound { remote, call: label, text },
             _ => ClientError::Api { remote, call: label, status: status.as_u16(), text },

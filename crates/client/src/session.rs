@@ -1,8 +1,11 @@
 //! The HTTP/2 phase of an upgraded connection.
 
 use std::{
+    convert::Infallible,
     future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -12,8 +15,11 @@ use http::{
     Request, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, USER_AGENT},
 };
-use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::http2, rt::Executor};
+use hyper::{
+    body::{Body, Frame, Incoming},
+    client::conn::http2,
+    rt::Executor,
+};
 use serde::de::DeserializeOwned;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -45,10 +51,34 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        let Some(tasks) = self.0.upgrade() else { return };
+        let Some(tasks) = self.0.upgrade() else {
+            return;
+        };
         let mut set = tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
         while set.try_join_next().is_some() {}
         set.spawn(async move { drop(future.await) });
+    }
+}
+
+/// Body of a request. It hides its length, since an official client sends no `content-length` inside a session.
+struct Outgoing(Option<Bytes>);
+
+impl Outgoing {
+    fn new(body: Bytes) -> Self {
+        Self(Some(body).filter(|body| !body.is_empty()))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|body| Ok(Frame::data(body))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -56,7 +86,7 @@ where
 pub(crate) struct Session {
     peer: Peer,
     timeouts: Timeouts,
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<Outgoing>,
     activity: Arc<Activity>,
     _tasks: Arc<Tasks>,
 }
@@ -152,10 +182,10 @@ impl Session {
             .map_err(|error| self.peer.body(call, error, max, !self.sender.is_closed()))
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(&self, call: &Call) -> Result<Request<Outgoing>, ClientError> {
         let target: Uri =
             call.target(ORIGIN).parse().map_err(|error| self.peer.request(call, format!("bad target: {error}")))?;
-        let mut request = Request::new(Full::new(call.body()));
+        let mut request = Request::new(Outgoing::new(call.body()));
         *request.method_mut() = call.method().clone();
         *request.uri_mut() = target;
         let headers = request.headers_mut();

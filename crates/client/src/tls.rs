@@ -120,7 +120,9 @@ impl Untrusted {
 
     /// Says in words why the system's roots do not vouch for it.
     pub(crate) fn reason(&self) -> String {
-        let rustls::Error::InvalidCertificate(problem) = &self.reason else { return self.reason.to_string() };
+        let rustls::Error::InvalidCertificate(problem) = &self.reason else {
+            return self.reason.to_string();
+        };
         match problem {
             CertificateError::UnknownIssuer => "its issuer is unknown".into(),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),

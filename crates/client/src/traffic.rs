@@ -193,7 +193,9 @@ impl<S> Metered<S> {
         if moved > 0 {
             self.activity.touch();
         }
-        let Some(ticket) = self.traffic.direction(way).account(moved) else { return };
+        let Some(ticket) = self.traffic.direction(way).account(moved) else {
+            return;
+        };
         let traffic = Arc::clone(&self.traffic);
         let waiting = Some(Waiting {
             paid: Box::pin(async move { traffic.direction(way).paid(ticket).await }),

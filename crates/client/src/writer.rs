@@ -59,7 +59,9 @@ impl WriterSession {
     /// See [`ClientError`].
     pub async fn previous_backup_time(&self) -> Result<Option<BackupTime>, ClientError> {
         let call = Call::get("/previous_backup_time");
-        let Some(time) = self.session.json::<Option<i64>>(&call).await? else { return Ok(None) };
+        let Some(time) = self.session.json::<Option<i64>>(&call).await? else {
+            return Ok(None);
+        };
         let bad = |_| self.session.peer().protocol(&call, ProtocolError::Time(time));
         BackupTime::from_unix(time).map(Some).map_err(bad)
     }
