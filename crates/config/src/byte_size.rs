@@ -96,14 +96,11 @@ fn ends_with_unit(text: &str) -> bool {
 }
 
 fn exact(factor: f64) -> Option<u64> {
-    [1000_u64, 1024]
-        .into_iter()
-        .flat_map(|base| (0..=5).map(move |power| base.pow(power)))
-        .find(|&whole| {
-            #[expect(clippy::cast_precision_loss, reason = "powers up to 1024^5 are exact in a float")]
-            let as_float = whole as f64;
-            as_float == factor
-        })
+    [1000_u64, 1024].into_iter().flat_map(|base| (0..=5).map(move |power| base.pow(power))).find(|&whole| {
+        #[expect(clippy::cast_precision_loss, reason = "powers up to 1024^5 are exact in a float")]
+        let as_float = whole as f64;
+        as_float == factor
+    })
 }
 
 impl fmt::Display for ByteSize {

@@ -423,7 +423,12 @@ pub fn remove(
 }
 
 /// Two datastores in one tree would see each other's files.
-fn refuse_overlap(entry: &DatastoreConfig, document: &SectionConfig, path: &Path, same_name_is_fine: bool) -> Result<()> {
+fn refuse_overlap(
+    entry: &DatastoreConfig,
+    document: &SectionConfig,
+    path: &Path,
+    same_name_is_fine: bool,
+) -> Result<()> {
     let mine = resolved(&entry.path);
     for section in document.sections().chain(document.broken_sections()) {
         let (name, Some(theirs)) = (section.id(), section.get("path")) else { continue };
@@ -436,7 +441,13 @@ fn refuse_overlap(entry: &DatastoreConfig, document: &SectionConfig, path: &Path
             continue;
         }
         if same || mine.starts_with(&other) || other.starts_with(&mine) {
-            let how = if same { "is" } else if mine.starts_with(&other) { "lies inside" } else { "contains" };
+            let how = if same {
+                "is"
+            } else if mine.starts_with(&other) {
+                "lies inside"
+            } else {
+                "contains"
+            };
             return Err(ConfigError::invalid(
                 "path",
                 format!("{} {how} the directory {theirs} of datastore `{name}` ({})", shown(&entry.path), shown(path)),

@@ -6,20 +6,31 @@
 //!
 //! Secrets (`remote.cfg`, `shadow.json`, `token.shadow`, keys) are readable by their owner alone.
 
+mod access;
+pub mod acl;
 mod byte_size;
+pub mod cert;
 pub mod datastores;
 mod error;
 mod files;
+mod hashes;
+pub mod keys;
 mod paths;
 pub mod remotes;
+mod secrets;
+pub mod server_conf;
 mod store;
 pub mod sync_jobs;
+pub mod users;
 
+pub use access::{AccessCache, AccessControl};
 pub use byte_size::{BadByteSize, ByteSize};
 pub use datastores::DatastoreConfig;
 pub use error::{ConfigError, Result};
 pub use files::{BadDigest, ConfigDigest};
 pub use paths::Paths;
 pub use remotes::RemoteConfig;
+pub use server_conf::ServerConf;
 pub use store::{Entry, Loaded, Problem, from_pairs, patch};
 pub use sync_jobs::{SyncDirection, SyncJobConfig};
+pub use users::{TokenConfig, UserConfig};
