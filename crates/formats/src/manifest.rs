@@ -4,7 +4,7 @@ mod json;
 
 use serde_json::{Map, Value};
 
-use crate::archive::ArchiveName;
+use crate::archive::{ArchiveKind, ArchiveName};
 use crate::blob::{BlobError, DataBlob, MAX_BLOB_PLAIN};
 use crate::crypt::CryptKey;
 use crate::digest::Fingerprint;
@@ -114,6 +114,11 @@ pub struct FileInfo {
 }
 
 impl FileInfo {
+    /// Returns how the file is stored.
+    pub fn kind(&self) -> ArchiveKind {
+        self.filename.kind()
+    }
+
     /// Describes a blob by its encoded bytes.
     pub fn of_blob(filename: ArchiveName, crypt_mode: CryptMode, encoded: &[u8]) -> Self {
         Self { filename, crypt_mode, size: encoded.len() as u64, csum: crate::digest::sha256(encoded) }
