@@ -1,1 +1,24 @@
-//! jobs
+//! What a run needs beyond the engine: its ends opened by name, its lock, its name, and its report; and the two things
+//! that only ever have one end in a datastore, backup and restore.
+//!
+//! Nothing here prints: progress goes to monitors, results are plain data.
+
+mod backup;
+mod ends;
+mod error;
+mod lock;
+mod report;
+mod restore;
+mod sync;
+mod task;
+mod verify;
+
+pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
+pub use ends::{Place, SourceEnd, TargetEnd, open_remote, open_source, open_store, open_target};
+pub use error::JobError;
+pub use lock::{JobLock, JobLockError};
+pub use report::{JobReport, JobSummary};
+pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
+pub use sync::{ADHOC, Kind, run_sync};
+pub use task::{new_upid, node_name, now, superuser};
+pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};

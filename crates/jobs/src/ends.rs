@@ -1,0 +1,188 @@
+//! Opens what a name stands for: a datastore of this host, or one of a remote.
+
+use std::sync::Arc;
+
+use client::{Credentials, Remote, RemoteAddress, Traffic, Trust};
+use config::acl::{AclPath, Privileges};
+use config::datastores::{MaintenanceType, SyncLevel};
+use config::{AccessControl, DatastoreConfig, Paths, RemoteConfig};
+use datastore::{Datastore, StoreConfig};
+use formats::{AuthId, Namespace, RemoteName, StoreName};
+use replication::{GroupInfo, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Source, Target};
+
+use crate::error::JobError;
+
+/// Where snapshots are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A datastore of this host.
+    Local(StoreName),
+    /// A datastore of a remote.
+    Remote(RemoteName, StoreName),
+}
+
+/// What a datastore is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// A place to read from.
+pub struct SourceEnd {
+    /// The engine's view of it.
+    pub source: Arc<dyn Source>,
+    /// Counts the bytes on the wire; none for a datastore of this host.
+    pub traffic: Option<Arc<Traffic>>,
+}
+
+/// A place to write to.
+pub struct TargetEnd {
+    /// The engine's view of it.
+    pub target: Arc<dyn Target>,
+    /// Counts the bytes on the wire; none for a datastore of this host.
+    pub traffic: Option<Arc<Traffic>>,
+    /// Who owns what is made there: the remote's own identity, or nobody in particular on this host.
+    pub identity: Option<AuthId>,
+}
+
+/// Opens a datastore of this host by name, whatever its maintenance mode.
+///
+/// # Errors
+/// It is not configured, its settings cannot be used, or it is not there (not mounted, for example).
+pub fn open_store(paths: &Paths, name: &StoreName) -> Result<Datastore, JobError> {
+    open_configured(paths, &store_config(paths, name)?)
+}
+
+/// Opens a remote by name. Nothing is sent yet.
+///
+/// # Errors
+/// It is not configured, or its settings cannot be used.
+pub fn open_remote(paths: &Paths, name: &RemoteName) -> Result<(Remote, Arc<Traffic>), JobError> {
+    let loaded = config::remotes::load(paths)?;
+    let Some(remote) = loaded.find(name) else {
+        // A broken section says where and why; only a name that is nowhere is unknown.
+        return Err(match config::remotes::get(paths, name) {
+            Err(error) if !error.is_not_found() => error.into(),
+            _ => JobError::UnknownRemote {
+                name: name.clone(),
+                known: loaded.entries.iter().map(|remote| remote.name.clone()).collect(),
+            },
+        });
+    };
+    let traffic = Traffic::new();
+    let address = RemoteAddress::new(remote.host.clone(), remote.port());
+    let trust = remote.fingerprint.map_or(Trust::SystemRoots, |pinned| Trust::Fingerprints(vec![pinned]));
+    let remote = Remote::new(address, credentials(remote)?, trust, traffic.clone())?;
+    Ok((remote, traffic))
+}
+
+/// Opens a place to read from. In a datastore of this host, `identity` sees only the groups it may read.
+///
+/// # Errors
+/// As [`open_store`] and [`open_remote`]; and a datastore that is offline for maintenance.
+pub fn open_source(paths: &Paths, place: &Place, identity: &AuthId) -> Result<SourceEnd, JobError> {
+    match place {
+        Place::Local(name) => {
+            let store = open_for(paths, name, Access::Read)?;
+            let mut source = LocalSource::new(store);
+            if !identity.is_root() {
+                source = source.only(readable_by(paths, name, identity)?);
+            }
+            Ok(SourceEnd { source: Arc::new(source), traffic: None })
+        }
+        Place::Remote(remote, store) => {
+            let (remote, traffic) = open_remote(paths, remote)?;
+            Ok(SourceEnd { source: Arc::new(RemoteSource::new(remote, store.clone())), traffic: Some(traffic) })
+        }
+    }
+}
+
+/// Opens a place to write to; connects to a remote.
+///
+/// # Errors
+/// As [`open_source`]; a datastore that is read-only for maintenance; a remote that does not let us in.
+pub async fn open_target(paths: &Paths, place: &Place) -> Result<TargetEnd, JobError> {
+    match place {
+        Place::Local(name) => {
+            let store = open_for(paths, name, Access::Write)?;
+            Ok(TargetEnd { target: Arc::new(LocalTarget::new(store)?), traffic: None, identity: None })
+        }
+        Place::Remote(remote, store) => {
+            let (remote, traffic) = open_remote(paths, remote)?;
+            let identity = Some(remote.auth_id().clone());
+            let target = Arc::new(RemoteTarget::connect(remote, store.clone()).await?);
+            Ok(TargetEnd { target, traffic: Some(traffic), identity })
+        }
+    }
+}
+
+/// Decides which groups of a datastore an identity may read: all with `Datastore.Read`, its own with
+/// `Datastore.Backup`.
+fn readable_by(
+    paths: &Paths,
+    store: &StoreName,
+    identity: &AuthId,
+) -> Result<impl Fn(&Namespace, &GroupInfo) -> bool + Send + Sync + 'static, JobError> {
+    let access = AccessControl::load(paths)?;
+    let (store, identity) = (store.clone(), identity.clone());
+    Ok(move |ns: &Namespace, group: &GroupInfo| {
+        let privileges = access.privileges(&identity, &AclPath::datastore(&store, ns));
+        let owns = group.owner.as_ref().is_some_and(|owner| identity.owns(owner));
+        privileges.contains(Privileges::DATASTORE_READ) || (owns && privileges.contains(Privileges::DATASTORE_BACKUP))
+    })
+}
+
+fn credentials(remote: &RemoteConfig) -> Result<Credentials, JobError> {
+    let secret = remote.password.reveal()?;
+    Ok(if remote.auth_id.is_token() {
+        Credentials::Token { auth_id: remote.auth_id.clone(), secret }
+    } else {
+        Credentials::Password { user: remote.auth_id.user().clone(), password: secret }
+    })
+}
+
+fn store_config(paths: &Paths, name: &StoreName) -> Result<DatastoreConfig, JobError> {
+    let loaded = config::datastores::load(paths)?;
+    match loaded.find(name) {
+        Some(store) => Ok(store.clone()),
+        None => Err(match config::datastores::get(paths, name) {
+            Err(error) if !error.is_not_found() => error.into(),
+            _ => JobError::UnknownStore {
+                name: name.clone(),
+                known: loaded.entries.iter().map(|store| store.name.clone()).collect(),
+            },
+        }),
+    }
+}
+
+fn open_for(paths: &Paths, name: &StoreName, access: Access) -> Result<Datastore, JobError> {
+    let store = store_config(paths, name)?;
+    if let Some(maintenance) = store.maintenance()? {
+        let refused = access == Access::Write || maintenance.kind != MaintenanceType::ReadOnly;
+        if refused {
+            let mode = store.maintenance_mode.clone().unwrap_or_default();
+            return Err(JobError::Maintenance { name: name.clone(), mode });
+        }
+    }
+    open_configured(paths, &store)
+}
+
+fn open_configured(paths: &Paths, store: &DatastoreConfig) -> Result<Datastore, JobError> {
+    if store.backend()?.kind != "filesystem" {
+        return Err(JobError::Unusable(format!(
+            "datastore '{}' is in an object store, which is not supported",
+            store.name
+        )));
+    }
+    if store.path.is_relative() {
+        return Err(JobError::Unusable(format!("datastore '{}' is removable, which is not supported", store.name)));
+    }
+    let mut config = StoreConfig::new(store.name.clone(), &store.path, paths.locks());
+    config.sync_level = match store.tuning()?.sync_level {
+        SyncLevel::None => datastore::SyncLevel::None,
+        SyncLevel::File => datastore::SyncLevel::File,
+        SyncLevel::Filesystem => datastore::SyncLevel::Filesystem,
+    };
+    Ok(Datastore::open(config)?)
+}

@@ -1,0 +1,212 @@
+//! A sync job from its configuration to its report.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Instant;
+
+use client::Traffic;
+use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig};
+use formats::{FilterSet, Upid};
+use replication::{Direction, Event, JobOptions, Monitor, Problem, Report, RunControl, Source, Target};
+
+use crate::ends::{Place, open_source, open_target};
+use crate::error::JobError;
+use crate::lock::JobLock;
+use crate::report::JobReport;
+use crate::task::{new_upid, superuser};
+
+/// Whether a run is that of a stored job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A job of `sync.cfg`, which runs once at a time.
+    Stored,
+    /// A `pull` or `push` given on the command line.
+    Adhoc,
+}
+
+/// Name that stands for the id of a job without one; it is never shown.
+pub const ADHOC: &str = "adhoc";
+
+/// Runs `job` to its end.
+///
+/// Progress goes to `monitor`; `control` stops, holds and resumes the run. Whatever keeps the run from succeeding
+/// after its lock is taken is in the report, so that a run always ends with one.
+///
+/// # Errors
+/// The job's settings contradict each other, or it is already running.
+pub async fn run_sync(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    kind: Kind,
+    control: RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> Result<JobReport, JobError> {
+    job.check()?;
+    let lock = match kind {
+        Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
+        Kind::Adhoc => None,
+    };
+    let start = Instant::now();
+    let upid = upid(job, kind);
+    let mut traffic = None;
+    let opened = tokio::select! {
+        biased;
+        () = control.cancelled() => None,
+        opened = open(paths, job) => Some(opened),
+    };
+    let report = match opened {
+        None => settled(Report { cancelled: true, ..Report::default() }),
+        Some(Err(error)) => never_started(job, &error, &*monitor),
+        Some(Ok(ends)) => {
+            traffic = ends.traffic;
+            replication::run(&ends.options, ends.source, ends.target, &control, monitor).await
+        }
+    };
+    drop(lock);
+    Ok(JobReport::new(upid, report, traffic.as_deref(), start.elapsed()))
+}
+
+/// Both ends of a run, ready.
+struct Ends {
+    options: JobOptions,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    traffic: Option<Arc<Traffic>>,
+}
+
+async fn open(paths: &Paths, job: &SyncJobConfig) -> Result<Ends, JobError> {
+    let here = Place::Local(job.store.clone());
+    let there = match &job.remote {
+        Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
+        None => Place::Local(job.remote_store.clone()),
+    };
+    let (from, to) = match job.direction() {
+        SyncDirection::Pull => (there, here),
+        SyncDirection::Push => (here, there),
+    };
+    let source = open_source(paths, &from, &job.owner())?;
+    let target = open_target(paths, &to).await?;
+    let traffic = source.traffic.or(target.traffic);
+    if let Some(traffic) = &traffic {
+        traffic.set_rate_in(rate(job.rate_in.as_ref()), job.burst_in.as_ref().map(ByteSize::bytes));
+        traffic.set_rate_out(rate(job.rate_out.as_ref()), job.burst_out.as_ref().map(ByteSize::bytes));
+    }
+    let mut options = options(job);
+    if let Some(identity) = target.identity {
+        options.owner = identity;
+    }
+    Ok(Ends { options, source: source.source, target: target.target, traffic })
+}
+
+/// Bytes per second; 0 means no limit in a file.
+fn rate(size: Option<&ByteSize>) -> Option<u64> {
+    size.and_then(ByteSize::as_bytes_per_second)
+}
+
+/// The job as the engine sees it.
+pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
+    let (direction, source_ns, target_ns) = match job.direction() {
+        SyncDirection::Pull => (Direction::Pull, job.remote_ns(), job.ns()),
+        SyncDirection::Push => (Direction::Push, job.ns(), job.remote_ns()),
+    };
+    JobOptions {
+        source_ns,
+        target_ns,
+        max_depth: job.max_depth.map(usize::from),
+        group_filter: FilterSet::new(job.group_filter.clone()),
+        transfer_last: job.transfer_last.and_then(NonZeroU64::new),
+        encrypted_only: job.encrypted_only.unwrap_or(false),
+        verified_only: job.verified_only.unwrap_or(false),
+        resync_corrupt: job.resync_corrupt.unwrap_or(false),
+        remove_vanished: job.remove_vanished.unwrap_or(false),
+        worker_threads: job.worker_threads.map_or(JobOptions::DEFAULT_WORKERS, usize::from),
+        ..JobOptions::new(direction, job.owner())
+    }
+}
+
+/// The name of a run: remote or `-`, remote store, store, namespace and id of a stored job; the store of another.
+fn upid(job: &SyncJobConfig, kind: Kind) -> Upid {
+    let (worker_type, worker_id) = match kind {
+        Kind::Stored => ("syncjob", job_worker_id(job)),
+        Kind::Adhoc => ("sync", job.store.to_string()),
+    };
+    new_upid(worker_type, Some(worker_id), superuser())
+}
+
+fn job_worker_id(job: &SyncJobConfig) -> String {
+    let remote = job.remote.as_ref().map_or("-", |remote| remote.as_str());
+    format!("{remote}:{}:{}:{}:{}", job.remote_store, job.store, job.ns(), job.id)
+}
+
+/// The report of a run whose ends could not be opened.
+fn never_started(job: &SyncJobConfig, error: &JobError, monitor: &dyn Monitor) -> Report {
+    let place = match (error, &job.remote) {
+        (JobError::UnknownRemote { name, .. }, _) => name.to_string(),
+        (JobError::UnknownStore { name, .. } | JobError::Maintenance { name, .. }, _) => name.to_string(),
+        (JobError::Client(_), Some(remote)) => remote.to_string(),
+        _ => job.store.to_string(),
+    };
+    let problem = Problem { where_: place, message: chain(error), hint: error.hint() };
+    monitor.event(Event::Failed(problem.clone()));
+    settled(Report { errors: vec![problem], ..Report::default() })
+}
+
+fn settled(mut report: Report) -> Report {
+    report.settle();
+    report
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(remote: Option<&str>) -> SyncJobConfig {
+        SyncJobConfig::new(
+            "pbs2-local".parse().unwrap(),
+            "local".parse().unwrap(),
+            remote.map(|name| name.parse().unwrap()),
+            "there".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_stored_run_is_named_after_both_ends_and_the_job() {
+        assert_eq!(job_worker_id(&job(Some("pbs2"))), "pbs2:there:local::pbs2-local");
+        let nested = SyncJobConfig { ns: Some("a/b".parse().unwrap()), ..job(None) };
+        assert_eq!(job_worker_id(&nested), "-:there:local:a/b:pbs2-local");
+        assert_eq!(upid(&nested, Kind::Adhoc).worker_id.as_deref(), Some("local"));
+    }
+
+    #[test]
+    fn a_push_turns_the_namespaces_around() {
+        let mut job = job(Some("pbs2"));
+        job.ns = Some("mine".parse().unwrap());
+        job.remote_ns = Some("theirs".parse().unwrap());
+        assert_eq!((options(&job).source_ns.as_str(), options(&job).target_ns.as_str()), ("theirs", "mine"));
+
+        job.sync_direction = Some(SyncDirection::Push);
+
+        assert_eq!((options(&job).source_ns.as_str(), options(&job).target_ns.as_str()), ("mine", "theirs"));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        assert_eq!(rate(Some(&"0".parse().unwrap())), None);
+        assert_eq!(rate(Some(&"1 KiB".parse().unwrap())), Some(1024));
+        assert_eq!(rate(None), None);
+    }
+}

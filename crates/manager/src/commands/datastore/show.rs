@@ -1,0 +1,21 @@
+//! `datastore show`.
+
+use anyhow::Result;
+use formats::StoreName;
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Name of the datastore
+    #[arg(value_name = "NAME")]
+    name: StoreName,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
+        ctx.out.record(&[], &super::known(ctx, &self.name)?)?;
+        Ok(Outcome::Done)
+    }
+}

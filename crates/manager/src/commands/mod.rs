@@ -1,0 +1,83 @@
+//! The commands, one file each: an `Args` struct whose comments are the help, and a short `run`.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+pub(crate) mod acl;
+pub(crate) mod backup;
+pub(crate) mod cert;
+pub(crate) mod datastore;
+pub(crate) mod namespace;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod remote;
+pub(crate) mod restore;
+pub(crate) mod snapshot;
+pub(crate) mod sync_job;
+pub(crate) mod user;
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Manage datastores of this host
+    #[command(subcommand)]
+    Datastore(datastore::Command),
+    /// Manage the other servers that jobs pull from and push to
+    #[command(subcommand)]
+    Remote(remote::Command),
+    /// Manage and run sync jobs
+    #[command(subcommand, name = "sync-job")]
+    SyncJob(sync_job::Command),
+    /// Copy snapshots from a remote into a datastore of this host, once
+    Pull(pull::Args),
+    /// Copy snapshots from a datastore of this host to a remote, once
+    Push(push::Args),
+    /// Manage namespaces of a datastore
+    #[command(subcommand)]
+    Namespace(namespace::Command),
+    /// Look at, verify and remove snapshots
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    /// Make backups
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Write an archive of a snapshot to a file or to standard output
+    Restore(restore::Args),
+    /// Manage users and their API tokens
+    #[command(subcommand)]
+    User(user::Command),
+    /// Manage permissions
+    #[command(subcommand)]
+    Acl(acl::Command),
+    /// Look at the certificate of this server
+    #[command(subcommand)]
+    Cert(cert::Command),
+}
+
+impl Command {
+    /// Does the work.
+    pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
+        match self {
+            Self::Datastore(command) => command.run(ctx),
+            Self::Remote(command) => command.run(ctx),
+            Self::SyncJob(command) => command.run(ctx),
+            Self::Pull(args) => args.run(ctx),
+            Self::Push(args) => args.run(ctx),
+            Self::Namespace(command) => command.run(ctx),
+            Self::Snapshot(command) => command.run(ctx),
+            Self::Backup(command) => command.run(ctx),
+            Self::Restore(args) => args.run(ctx),
+            Self::User(command) => command.run(ctx),
+            Self::Acl(command) => command.run(ctx),
+            Self::Cert(command) => command.run(ctx),
+        }
+    }
+
+    /// Whether the command needs the rights it was started with: making a datastore, which it then hands over.
+    pub(crate) fn keeps_root(&self) -> bool {
+        matches!(self, Self::Datastore(datastore::Command::Create(_)))
+    }
+}

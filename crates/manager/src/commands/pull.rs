@@ -1,0 +1,49 @@
+//! `pull`.
+
+use anyhow::Result;
+use formats::{RemoteName, StoreName};
+
+use crate::context::Context;
+use crate::options::{Direction, OwnerOption, Pairs, ResyncOption, SyncOptions};
+use crate::outcome::Outcome;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Remote to copy from
+    #[arg(value_name = "REMOTE")]
+    remote: RemoteName,
+
+    /// Datastore there
+    #[arg(value_name = "REMOTE-STORE")]
+    remote_store: StoreName,
+
+    /// Datastore of this host to copy into
+    #[arg(value_name = "STORE")]
+    store: StoreName,
+
+    #[command(flatten)]
+    options: SyncOptions,
+
+    #[command(flatten)]
+    resync: ResyncOption,
+
+    #[command(flatten)]
+    owner: OwnerOption,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
+        let mut pairs = Pairs::default();
+        pairs.put("store", Some(self.store));
+        pairs.put("remote", Some(self.remote));
+        pairs.put("remote-store", Some(self.remote_store));
+        Direction::Pull.add_to(&mut pairs);
+        self.options.add_to(&mut pairs);
+        self.resync.add_to(&mut pairs);
+        self.owner.add_to(&mut pairs);
+        let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
+        crate::job_output::run(ctx, async |control, progress| {
+            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Adhoc, control, progress).await
+        })
+    }
+}

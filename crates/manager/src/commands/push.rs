@@ -1,0 +1,41 @@
+//! `push`.
+
+use anyhow::Result;
+use formats::{RemoteName, StoreName};
+
+use crate::context::Context;
+use crate::options::{Direction, Pairs, SyncOptions};
+use crate::outcome::Outcome;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Datastore of this host to copy from
+    #[arg(value_name = "STORE")]
+    store: StoreName,
+
+    /// Remote to copy to
+    #[arg(value_name = "REMOTE")]
+    remote: RemoteName,
+
+    /// Datastore there
+    #[arg(value_name = "REMOTE-STORE")]
+    remote_store: StoreName,
+
+    #[command(flatten)]
+    options: SyncOptions,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
+        let mut pairs = Pairs::default();
+        pairs.put("store", Some(self.store));
+        pairs.put("remote", Some(self.remote));
+        pairs.put("remote-store", Some(self.remote_store));
+        Direction::Push.add_to(&mut pairs);
+        self.options.add_to(&mut pairs);
+        let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
+        crate::job_output::run(ctx, async |control, progress| {
+            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Adhoc, control, progress).await
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! `sync-job run`.
+
+use anyhow::Result;
+use formats::JobId;
+
+use crate::context::Context;
+use crate::outcome::Outcome;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Name of the job
+    #[arg(value_name = "ID")]
+    id: JobId,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
+        let job = super::known(ctx, &self.id)?;
+        crate::job_output::run(ctx, async |control, progress| {
+            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Stored, control, progress).await
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! The options of synchronisation, under the names PBS gives them, and how they become properties of a file.
+
+use clap::{Args, ValueEnum};
+use config::ByteSize;
+use formats::{AuthId, GroupFilter, Namespace};
+
+use crate::args::parse_bool;
+
+/// Longest comment, in characters.
+const MAX_COMMENT: usize = 128;
+
+/// What to copy and how fast; jobs, `pull` and `push` share these.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct SyncOptions {
+    /// Start from this namespace of the local datastore [default: the root]
+    #[arg(long, value_name = "NS", help_heading = "What to copy")]
+    pub(crate) ns: Option<Namespace>,
+
+    /// Start from this namespace of the other datastore [default: the root]
+    #[arg(long, value_name = "NS", help_heading = "What to copy")]
+    pub(crate) remote_ns: Option<Namespace>,
+
+    /// Go down at most this many levels of namespaces; 0 is the start only [default: all]
+    #[arg(long, value_name = "0..7", value_parser = clap::value_parser!(u8).range(0..=7), help_heading = "What to copy")]
+    pub(crate) max_depth: Option<u8>,
+
+    /// Copy only groups that pass: [include:|exclude:]type:vm|ct|host, group:TYPE/ID or regex:EXPR (repeatable)
+    #[arg(long, value_name = "FILTER", help_heading = "What to copy")]
+    pub(crate) group_filter: Vec<GroupFilter>,
+
+    /// Copy only the newest N snapshots of each group [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "What to copy")]
+    pub(crate) transfer_last: Option<u64>,
+
+    /// Copy only snapshots whose every file is encrypted [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) encrypted_only: Option<bool>,
+
+    /// Copy only snapshots that verified well [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) verified_only: Option<bool>,
+
+    /// Remove at the target what is gone at the source [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) remove_vanished: Option<bool>,
+
+    /// Limit received bytes per second, for example 20MiB [default: no limit]
+    #[arg(long, value_name = "BYTES", help_heading = "Speed")]
+    pub(crate) rate_in: Option<ByteSize>,
+
+    /// Allow this many received bytes at once above the rate [default: the rate]
+    #[arg(long, value_name = "BYTES", help_heading = "Speed")]
+    pub(crate) burst_in: Option<ByteSize>,
+
+    /// Limit sent bytes per second, for example 20MiB [default: no limit]
+    #[arg(long, value_name = "BYTES", help_heading = "Speed")]
+    pub(crate) rate_out: Option<ByteSize>,
+
+    /// Allow this many sent bytes at once above the rate [default: the rate]
+    #[arg(long, value_name = "BYTES", help_heading = "Speed")]
+    pub(crate) burst_out: Option<ByteSize>,
+
+    /// Work on this many groups at the same time
+    #[arg(long, value_name = "1..32", value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Speed")]
+    pub(crate) worker_threads: Option<u8>,
+}
+
+/// Copy again what is damaged here: only where the target is local.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct ResyncOption {
+    /// Copy again snapshots whose local copy failed verification [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) resync_corrupt: Option<bool>,
+}
+
+/// Who owns what is copied: only where groups are created here.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct OwnerOption {
+    /// Own created groups as this user or token [default: root@pam]
+    #[arg(long, value_name = "AUTH-ID", help_heading = "What to copy")]
+    pub(crate) owner: Option<AuthId>,
+}
+
+/// What only a stored job has.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct JobOptions {
+    /// Run at these times, for example daily or mon..fri 22:00 [default: only by hand]
+    #[arg(long, value_name = "EVENT", help_heading = "Job")]
+    pub(crate) schedule: Option<String>,
+
+    /// Start when a removable datastore of the job is mounted [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
+    pub(crate) run_on_mount: Option<bool>,
+
+    /// Unmount the removable datastore after such a run [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
+    pub(crate) unmount_on_done: Option<bool>,
+
+    /// Encrypt plain snapshots with this key while pushing
+    #[arg(long, value_name = "KEY", help_heading = "Job")]
+    pub(crate) active_encryption_key: Option<String>,
+
+    /// Keep this key with the job (repeatable)
+    #[arg(long, value_name = "KEY", help_heading = "Job")]
+    pub(crate) associated_key: Vec<String>,
+
+    /// Remark of at most 128 characters
+    #[arg(long, value_name = "TEXT", value_parser = comment, help_heading = "Job")]
+    pub(crate) comment: Option<String>,
+}
+
+/// Which way a job copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Direction {
+    /// From the other datastore into the local one.
+    Pull,
+    /// From the local datastore into the other one.
+    Push,
+}
+
+impl Direction {
+    pub(crate) fn add_to(self, pairs: &mut Pairs) {
+        pairs.put("sync-direction", Some(self.name()));
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// Properties as key and value, for [`config::from_pairs`] and [`config::patch`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Adds a property if it was given.
+    pub(crate) fn put(&mut self, key: &str, value: Option<impl ToString>) {
+        self.0.extend(value.map(|value| (key.to_owned(), value.to_string())));
+    }
+
+    /// Adds every element of a list.
+    pub(crate) fn put_all(&mut self, key: &str, values: &[impl ToString]) {
+        self.0.extend(values.iter().map(|value| (key.to_owned(), value.to_string())));
+    }
+
+    /// The properties, in the order they were added.
+    pub(crate) fn as_slice(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+impl SyncOptions {
+    pub(crate) fn add_to(&self, pairs: &mut Pairs) {
+        pairs.put("ns", self.ns.as_ref().filter(|ns| !ns.is_root()));
+        pairs.put("remote-ns", self.remote_ns.as_ref().filter(|ns| !ns.is_root()));
+        pairs.put("max-depth", self.max_depth);
+        pairs.put_all("group-filter", &self.group_filter);
+        pairs.put("transfer-last", self.transfer_last);
+        pairs.put("encrypted-only", self.encrypted_only);
+        pairs.put("verified-only", self.verified_only);
+        pairs.put("remove-vanished", self.remove_vanished);
+        pairs.put("rate-in", self.rate_in.as_ref());
+        pairs.put("burst-in", self.burst_in.as_ref());
+        pairs.put("rate-out", self.rate_out.as_ref());
+        pairs.put("burst-out", self.burst_out.as_ref());
+        pairs.put("worker-threads", self.worker_threads);
+    }
+
+    /// Properties that an update to the root namespace unsets: the root is written by leaving the key out.
+    pub(crate) fn unset(&self) -> Vec<String> {
+        let root = |ns: &Option<Namespace>| ns.as_ref().is_some_and(Namespace::is_root);
+        let keys = [("ns", root(&self.ns)), ("remote-ns", root(&self.remote_ns))];
+        keys.into_iter().filter(|(_, unset)| *unset).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+impl ResyncOption {
+    pub(crate) fn add_to(self, pairs: &mut Pairs) {
+        pairs.put("resync-corrupt", self.resync_corrupt);
+    }
+}
+
+impl OwnerOption {
+    pub(crate) fn add_to(&self, pairs: &mut Pairs) {
+        pairs.put("owner", self.owner.as_ref());
+    }
+}
+
+impl JobOptions {
+    pub(crate) fn add_to(&self, pairs: &mut Pairs) {
+        pairs.put("schedule", self.schedule.as_ref());
+        pairs.put("run-on-mount", self.run_on_mount);
+        pairs.put("unmount-on-done", self.unmount_on_done);
+        pairs.put("active-encryption-key", self.active_encryption_key.as_ref());
+        pairs.put_all("associated-key", &self.associated_key);
+        pairs.put("comment", self.comment.as_ref());
+    }
+}
+
+/// Checks a comment: no control character, not too long. An empty one removes the comment.
+pub(crate) fn comment(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text {
+        _ if text.chars().any(char::is_control) => Err("a comment has no control characters and one line".into()),
+        _ if text.chars().count() > MAX_COMMENT => Err(format!("a comment has at most {MAX_COMMENT} characters")),
+        _ => Ok(text.to_owned()),
+    }
+}
