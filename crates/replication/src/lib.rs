@@ -1,1 +1,37 @@
-//! replication
+//! The replication engine: compares two places where snapshots live, plans, and moves what is missing.
+//!
+//! Pull, push and local sync are the same program with its ends swapped. [`Source`] and [`Target`] are the two ends,
+//! [`plan()`] decides by comparing their [`Inventory`], [`execute`] obeys the [`Plan`], and a [`Report`] tells what came
+//! of it. [`run`] does all of that in one call.
+//!
+//! This crate reads no configuration and no clock, and prints nothing.
+
+mod control;
+mod ends;
+mod error;
+mod executor;
+mod inventory;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+mod options;
+mod plan;
+mod planner;
+mod report;
+mod traits;
+mod verify;
+
+pub use control::RunControl;
+pub use ends::{LocalSource, LocalTarget, RemoteSource, RemoteTarget};
+pub use executor::{execute, prepare, run};
+pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
+pub use options::{Direction, JobOptions};
+pub use plan::{
+    Action, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step, VanishedGroup,
+    VanishedNamespace,
+};
+pub use planner::plan;
+pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};
+pub use traits::{
+    ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, GroupInfo, Inventoried, OpenSnapshot,
+    Removed, SnapshotInfo, SnapshotSink, Source, Target, max_file_len,
+};

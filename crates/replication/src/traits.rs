@@ -117,12 +117,9 @@ pub enum ArchiveLayout {
 impl ArchiveLayout {
     /// Returns the layout that `index` has.
     pub fn of(index: &Index) -> Self {
-        match index.kind() {
-            ArchiveKind::Fixed => Self::Fixed {
-                size: index.size(),
-                chunk_size: index.entry(0).map_or(formats::FIXED_CHUNK_SIZE, |first| first.end - first.start),
-            },
-            _ => Self::Dynamic,
+        match index {
+            Index::Fixed(fixed) => Self::Fixed { size: fixed.size(), chunk_size: fixed.chunk_size() },
+            Index::Dynamic(_) => Self::Dynamic,
         }
     }
 }
@@ -210,17 +207,19 @@ pub trait OpenSnapshot: Send + Sync {
 
 /// Returns the most bytes a file of the manifest can have as it is stored, whatever its sender says.
 ///
-/// A blob has exactly the manifest's size. A fixed index has one entry for each started chunk of at least 64 bytes;
-/// neither kind has more entries than its stream has bytes, nor more than an index file can hold in practice.
+/// A blob has exactly the manifest's size. An index has no more entries than its stream has bytes, nor - but for the
+/// first few thousand - more than its stream has pages of 4 KiB; real chunks are a thousand times as long.
 pub fn max_file_len(info: &FileInfo) -> u64 {
     const HEADER: u64 = 4096;
-    /// 256 MiB of entries: an image of 32 TiB in chunks of 4 MiB.
-    const MOST_ENTRY_BYTES: u64 = 256 << 20;
+    const PAGE: u64 = 4096;
+    const FEW: u64 = 4096;
+    const MOST: u64 = 1 << 30;
 
+    let entries = info.size.min(info.size / PAGE + FEW);
     match info.filename.kind() {
-        ArchiveKind::Blob => info.size,
-        ArchiveKind::Fixed => HEADER + (info.size.div_ceil(64).saturating_mul(32)).min(MOST_ENTRY_BYTES),
-        ArchiveKind::Dynamic => HEADER + info.size.saturating_mul(40).min(MOST_ENTRY_BYTES),
+        ArchiveKind::Blob => info.size.min(formats::MAX_BLOB_PLAIN as u64 + CHUNK_OVERHEAD),
+        ArchiveKind::Fixed => HEADER + entries.saturating_mul(32).min(MOST),
+        ArchiveKind::Dynamic => HEADER + entries.saturating_mul(40).min(MOST),
     }
 }
 
@@ -279,18 +278,16 @@ pub trait Target: Inventoried {
     /// Whatever keeps it from being removed, but for protected snapshots.
     async fn remove_group(&self, namespace: &Namespace, group: &GroupId) -> Result<Removed, EndError>;
 
-    /// Removes a namespace with all its groups; protected snapshots stay, and with them the namespace.
+    /// Removes an empty namespace.
     ///
     /// # Errors
-    /// Whatever keeps it from being removed, but for protected snapshots.
-    async fn remove_namespace(&self, namespace: &Namespace) -> Result<Removed, EndError>;
+    /// One that holds a group or another namespace stays, and is an error.
+    async fn remove_namespace(&self, namespace: &Namespace) -> Result<(), EndError>;
 }
 
 /// What a removal removed, and what it left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Namespaces removed.
-    pub namespaces: u64,
     /// Groups removed.
     pub groups: u64,
     /// Snapshots removed.

@@ -1,0 +1,207 @@
+//! Reading a datastore on this machine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datastore::{Datastore, DatastoreError, SnapshotLock};
+use formats::{ArchiveName, DataBlob, GroupId, Manifest, Namespace, SnapshotId};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+
+use crate::error::EndError;
+use crate::traits::{ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source};
+use crate::verify::blocking;
+
+/// Decides whether the run may see a group of an owner.
+type Visible = dyn Fn(&Namespace, &GroupInfo) -> bool + Send + Sync;
+
+/// A datastore on this machine that snapshots are read from.
+#[derive(Clone)]
+pub struct LocalSource {
+    store: Datastore,
+    visible: Option<Arc<Visible>>,
+}
+
+impl LocalSource {
+    /// Makes a source of every group in `store`.
+    pub fn new(store: Datastore) -> Self {
+        Self { store, visible: None }
+    }
+
+    /// Restricts it to the groups that `visible` lets pass: what the identity of the job may read.
+    #[must_use]
+    pub fn only(self, visible: impl Fn(&Namespace, &GroupInfo) -> bool + Send + Sync + 'static) -> Self {
+        Self { visible: Some(Arc::new(visible)), ..self }
+    }
+}
+
+/// Lists `below` and what is below it.
+pub(super) async fn namespaces(
+    store: &Datastore,
+    below: &Namespace,
+    max_depth: Option<usize>,
+) -> Result<Vec<Namespace>, EndError> {
+    let (store, anchor) = (store.clone(), below.clone());
+    let listed = blocking(move || store.namespaces(&anchor, max_depth)).await?;
+    listed.map_err(|error| {
+        if error.is_not_found() {
+            EndError::stop(format!("namespace `{below}` does not exist")).with_hint("check the namespace of the job")
+        } else {
+            EndError::stop("cannot list namespaces").caused_by(error)
+        }
+    })
+}
+
+/// Lists groups with their owners. A group without a usable owner has none.
+pub(super) async fn groups(store: &Datastore, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError> {
+    let (store, namespace) = (store.clone(), namespace.clone());
+    blocking(move || {
+        let ids = store.groups(&namespace)?;
+        Ok(ids
+            .into_iter()
+            .map(|id| {
+                let owner = store.owner(&namespace, &id).ok();
+                GroupInfo { id, owner }
+            })
+            .collect())
+    })
+    .await?
+}
+
+/// Lists snapshots; a manifest that cannot be read is noted.
+pub(super) async fn snapshots(
+    store: &Datastore,
+    namespace: &Namespace,
+    group: &GroupId,
+) -> Result<Vec<SnapshotInfo>, EndError> {
+    let (store, namespace, group) = (store.clone(), namespace.clone(), group.clone());
+    blocking(move || {
+        let entries = store.snapshots(&namespace, &group)?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| {
+                let mut info = SnapshotInfo::finished(entry.id);
+                (info.finished, info.protected) = (entry.finished, entry.protected);
+                if info.finished {
+                    match store.manifest(&namespace, &info.id) {
+                        Ok((manifest, _)) => describe(&mut info, &manifest),
+                        // Removed since it was listed.
+                        Err(error) if error.is_not_found() => info.finished = false,
+                        Err(_) => info.manifest_unreadable = true,
+                    }
+                }
+                info
+            })
+            .collect())
+    })
+    .await?
+}
+
+fn describe(info: &mut SnapshotInfo, manifest: &Manifest) {
+    info.verified = manifest.verify_state().map(|state| state.state);
+    info.fully_encrypted = manifest.is_fully_encrypted();
+    info.size = Some(manifest.files.iter().fold(0, |sum, file| sum.saturating_add(file.size)));
+}
+
+#[async_trait]
+impl Inventoried for LocalSource {
+    fn describe(&self) -> String {
+        format!("datastore `{}`", self.store.name())
+    }
+
+    async fn namespaces(&self, below: &Namespace, max_depth: Option<usize>) -> Result<Vec<Namespace>, EndError> {
+        namespaces(&self.store, below, max_depth).await
+    }
+
+    async fn groups(&self, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError> {
+        let mut list = groups(&self.store, namespace).await?;
+        if let Some(visible) = &self.visible {
+            list.retain(|group| visible(namespace, group));
+        }
+        Ok(list)
+    }
+
+    async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
+        snapshots(&self.store, namespace, group).await
+    }
+}
+
+#[async_trait]
+impl Source for LocalSource {
+    async fn open(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        let opened = blocking(move || {
+            let lock = store.lock_snapshot_shared(&ns, &id)?;
+            let (manifest, blob) = store.manifest(&ns, &id)?;
+            Ok::<_, DatastoreError>(LocalSnapshot { store, namespace: ns, snapshot: id, manifest, blob, _lock: lock })
+        })
+        .await?;
+        match opened {
+            Ok(open) => Ok(Some(Box::new(open))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_corrupt() => {
+                Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// An open snapshot of a datastore; holds its shared lock.
+struct LocalSnapshot {
+    store: Datastore,
+    namespace: Namespace,
+    snapshot: SnapshotId,
+    manifest: Manifest,
+    blob: DataBlob,
+    _lock: SnapshotLock,
+}
+
+impl LocalSnapshot {
+    async fn read(&self, name: ArchiveName) -> Result<Option<Bytes>, EndError> {
+        let (store, ns, id) = (self.store.clone(), self.namespace.clone(), self.snapshot.clone());
+        match blocking(move || store.read_file(&ns, &id, &name)).await? {
+            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl OpenSnapshot for LocalSnapshot {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn manifest_blob(&self) -> &DataBlob {
+        &self.blob
+    }
+
+    async fn file(&self, name: &ArchiveName) -> Result<Bytes, EndError> {
+        let read = self.read(name.clone()).await?;
+        read.ok_or_else(|| {
+            EndError::skip("the manifest names it, but it is not there").with_hint("verify the snapshot")
+        })
+    }
+
+    async fn client_log(&self) -> Result<Option<Bytes>, EndError> {
+        self.read(ArchiveName::client_log()).await
+    }
+
+    fn fetch(&self, chunks: Vec<ChunkRef>) -> BoxStream<'_, (ChunkRef, Result<DataBlob, EndError>)> {
+        let at_once = chunks.len().max(1);
+        stream::iter(chunks)
+            .map(move |chunk| async move {
+                let read = self.store.chunks().read(&chunk.digest).await;
+                (chunk, read.map_err(EndError::from))
+            })
+            .buffer_unordered(at_once)
+            .boxed()
+    }
+}

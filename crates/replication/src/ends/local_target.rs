@@ -1,0 +1,352 @@
+//! Writing to a datastore on this machine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, WriterGuard};
+use formats::{
+    ArchiveKind, ArchiveName, AuthId, ChunkDigest, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace, SnapshotId,
+    VerifyResult, sha256,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::OnceCell;
+
+use super::local_source;
+use crate::error::EndError;
+use crate::inventory::place;
+use crate::options::Direction;
+use crate::planner::owner_problem;
+use crate::traits::{
+    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
+};
+use crate::verify::{self, blocking};
+
+/// How long to wait for a group that somebody else works on.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Pause between two tries.
+const BUSY_STEP: Duration = Duration::from_millis(100);
+/// Chunks of an unsure origin that are read at the same time.
+const READ_AT_ONCE: usize = 4;
+
+/// A datastore on this machine that snapshots are written to.
+///
+/// While one exists, the datastore is registered as being written to, so that garbage collection spares what this run
+/// counts on.
+#[derive(Clone)]
+pub struct LocalTarget {
+    store: Datastore,
+    _writing: Arc<WriterGuard>,
+}
+
+impl LocalTarget {
+    /// Makes a target of `store` and registers as its writer.
+    ///
+    /// # Errors
+    /// When somebody holds the datastore for himself, such as a garbage collection of another program.
+    pub fn new(store: Datastore) -> Result<Self, EndError> {
+        let writing = store.begin_writing().map_err(|error| {
+            EndError::stop(format!("datastore `{}` cannot be written to now", store.name()))
+                .caused_by(error)
+                .with_hint("another program holds the datastore, perhaps for garbage collection; try again later")
+        })?;
+        Ok(Self { store, _writing: Arc::new(writing) })
+    }
+
+    /// Locks the group, making it where it is missing, and checks its owner. Waits a little for a busy one.
+    async fn lock_group(&self, namespace: &Namespace, group: &GroupId, owner: &AuthId) -> Result<GroupLock, EndError> {
+        let started = tokio::time::Instant::now();
+        let (lock, actual) = loop {
+            let (store, ns, id, wanted) = (self.store.clone(), namespace.clone(), group.clone(), owner.clone());
+            match blocking(move || store.lock_or_create_group(&ns, &id, &wanted)).await? {
+                Ok((lock, actual, _)) => break (lock, actual),
+                Err(error) if error.is_busy() && started.elapsed() < BUSY_WAIT => tokio::time::sleep(BUSY_STEP).await,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if actual == *owner {
+            return Ok(lock);
+        }
+        let problem = owner_problem(Direction::Pull, &place(namespace, group), &actual, owner);
+        let error = EndError::skip(problem.message);
+        Err(match problem.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        })
+    }
+
+    fn sink(
+        &self,
+        staged: StagedSnapshot,
+        base: Option<&SnapshotId>,
+        existing: Option<DataBlob>,
+    ) -> Box<dyn SnapshotSink> {
+        Box::new(LocalSink {
+            target: self.clone(),
+            base: base.cloned(),
+            named_by_base: OnceCell::new(),
+            staged: Arc::new(staged),
+            existing,
+        })
+    }
+}
+
+#[async_trait]
+impl Inventoried for LocalTarget {
+    fn describe(&self) -> String {
+        format!("datastore `{}`", self.store.name())
+    }
+
+    async fn namespaces(&self, below: &Namespace, max_depth: Option<usize>) -> Result<Vec<Namespace>, EndError> {
+        local_source::namespaces(&self.store, below, max_depth).await
+    }
+
+    async fn groups(&self, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError> {
+        local_source::groups(&self.store, namespace).await
+    }
+
+    async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
+        local_source::snapshots(&self.store, namespace, group).await
+    }
+}
+
+#[async_trait]
+impl Target for LocalTarget {
+    fn shares_chunks(&self) -> bool {
+        true
+    }
+
+    async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
+        let (store, namespace) = (self.store.clone(), namespace.clone());
+        Ok(blocking(move || store.create_namespace_path(&namespace)).await??)
+    }
+
+    async fn begin(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        base: Option<&SnapshotId>,
+        owner: &AuthId,
+    ) -> Result<Box<dyn SnapshotSink>, EndError> {
+        let lock = self.lock_group(namespace, &snapshot.group, owner).await?;
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        let staged = blocking(move || store.stage_or_resume(&ns, &id, &lock)).await??;
+        Ok(self.sink(staged, base, None))
+    }
+
+    async fn reopen(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        base: Option<&SnapshotId>,
+        owner: &AuthId,
+    ) -> Result<Option<Box<dyn SnapshotSink>>, EndError> {
+        let lock = self.lock_group(namespace, &snapshot.group, owner).await?;
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        let opened = blocking(move || {
+            let staged = store.reopen(&ns, &id, &lock)?;
+            let bytes = staged.read_file(&ArchiveName::manifest())?.unwrap_or_default();
+            Ok::<_, DatastoreError>((staged, bytes))
+        })
+        .await?;
+        match opened {
+            // A manifest that is no blob counts as none: everything is looked at.
+            Ok((staged, bytes)) => Ok(Some(self.sink(staged, base, DataBlob::parse(bytes).ok()))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        Ok(blocking(move || store.remove_snapshot(&ns, &id, false)).await??)
+    }
+
+    async fn remove_group(&self, namespace: &Namespace, group: &GroupId) -> Result<Removed, EndError> {
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), group.clone());
+        let stats = blocking(move || store.remove_group(&ns, &id)).await??;
+        Ok(Removed { groups: stats.groups, snapshots: stats.snapshots, protected: stats.protected_snapshots })
+    }
+
+    async fn remove_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
+        let (store, ns) = (self.store.clone(), namespace.clone());
+        blocking(move || store.remove_namespace(&ns, false)).await??;
+        Ok(())
+    }
+}
+
+/// A snapshot being written, with its group's lock inside.
+struct LocalSink {
+    target: LocalTarget,
+    base: Option<SnapshotId>,
+    /// What the base names, with plain lengths; read when first needed.
+    named_by_base: OnceCell<HashMap<ChunkDigest, u32>>,
+    staged: Arc<StagedSnapshot>,
+    existing: Option<DataBlob>,
+}
+
+impl LocalSink {
+    async fn with_staged<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StagedSnapshot) -> Result<T, DatastoreError> + Send + 'static,
+    ) -> Result<T, EndError> {
+        let staged = Arc::clone(&self.staged);
+        Ok(blocking(move || work(&staged)).await??)
+    }
+
+    /// Takes the staged snapshot out; nothing else uses it any more.
+    fn into_staged(self) -> Result<StagedSnapshot, EndError> {
+        Arc::into_inner(self.staged).ok_or_else(|| EndError::retry("the snapshot is still being written"))
+    }
+
+    async fn base(&self) -> &HashMap<ChunkDigest, u32> {
+        self.named_by_base
+            .get_or_init(|| async {
+                let Some(base) = self.base.clone() else { return HashMap::new() };
+                let (store, namespace) = (self.target.store.clone(), self.staged.namespace().clone());
+                // A base that cannot be read is trusted with nothing.
+                let named = blocking(move || named_by(&store, &namespace, &base)).await;
+                named.ok().and_then(Result::ok).unwrap_or_default()
+            })
+            .await
+    }
+
+    /// Reads a chunk that nobody vouches for and tells whether it is good. A damaged one is set aside.
+    async fn is_good(&self, chunk: ChunkRef) -> Result<bool, EndError> {
+        let chunks = self.target.store.chunks();
+        let bad = match chunks.read(&chunk.digest).await {
+            Ok(blob) => match verify::check(chunk, blob).await {
+                Ok(_) => return Ok(true),
+                Err(bad) if !bad.is_damage() => {
+                    let claim = format!("chunk {} is at the target, but not as the source describes it", chunk.digest);
+                    return Err(EndError::skip(claim).caused_by(bad).with_hint("verify the snapshot at the source"));
+                }
+                Err(bad) => bad.to_string(),
+            },
+            Err(DatastoreError::ChunkMissing(_)) => return Ok(false),
+            Err(error) if error.is_corrupt() => error.chain(),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::warn!("chunk {} in {} is damaged and set aside: {bad}", chunk.digest, self.target.describe());
+        chunks.set_aside(&chunk.digest).await?;
+        Ok(false)
+    }
+}
+
+/// Lists what a good snapshot names, with plain lengths.
+fn named_by(
+    store: &Datastore,
+    namespace: &Namespace,
+    base: &SnapshotId,
+) -> Result<HashMap<ChunkDigest, u32>, DatastoreError> {
+    let (manifest, _) = store.manifest(namespace, base)?;
+    let mut named = HashMap::new();
+    if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
+        return Ok(named);
+    }
+    for info in manifest.files.iter().filter(|info| info.filename.kind() != ArchiveKind::Blob) {
+        for entry in store.index(namespace, base, &info.filename)?.entries() {
+            if let Ok(len) = u32::try_from(entry.end - entry.start) {
+                named.insert(entry.digest, len);
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// Whether a stored file is the one the manifest speaks of.
+fn is_file(info: &FileInfo, bytes: Vec<u8>) -> bool {
+    if info.filename.kind() == ArchiveKind::Blob {
+        return bytes.len() as u64 == info.size && sha256(&bytes) == info.csum;
+    }
+    Index::parse(info.filename.kind(), bytes).is_ok_and(|index| index.size() == info.size && index.csum() == info.csum)
+}
+
+#[async_trait]
+impl SnapshotSink for LocalSink {
+    fn existing(&self) -> Option<&DataBlob> {
+        self.existing.as_ref()
+    }
+
+    async fn has_file(&self, info: &FileInfo) -> Result<bool, EndError> {
+        let info = info.clone();
+        self.with_staged(move |staged| match staged.read_file(&info.filename) {
+            Ok(bytes) => Ok(bytes.is_some_and(|bytes| is_file(&info, bytes))),
+            Err(error) if error.is_corrupt() => Ok(false),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn has_client_log(&self) -> Result<bool, EndError> {
+        self.with_staged(|staged| staged.has_file(&ArchiveName::client_log())).await
+    }
+
+    async fn begin_archive(&self, name: &ArchiveName, layout: ArchiveLayout) -> Result<ArchiveHandle, EndError> {
+        Ok(ArchiveHandle { name: name.clone(), id: 0, layout })
+    }
+
+    async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
+        let digests = chunks.iter().map(|chunk| chunk.digest).collect();
+        let there = self.target.store.chunks().touch_many(digests).await?;
+
+        let (mut missing, mut unsure) = (Vec::new(), Vec::new());
+        for (position, (chunk, there)) in chunks.iter().zip(there).enumerate() {
+            if !there {
+                missing.push(position);
+            } else if self.base().await.get(&chunk.digest).map(|len| u64::from(*len)) != Some(chunk.plain_len) {
+                unsure.push((position, *chunk));
+            }
+        }
+        let mut checked = stream::iter(unsure)
+            .map(|(position, chunk)| async move { (position, self.is_good(chunk).await) })
+            .buffer_unordered(READ_AT_ONCE);
+        while let Some((position, good)) = checked.next().await {
+            if !good? {
+                missing.push(position);
+            }
+        }
+        missing.sort_unstable();
+        Ok(missing.into_iter().filter_map(|position| chunks.get(position).copied()).collect())
+    }
+
+    async fn put_chunk(&self, _archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {
+        self.target.store.chunks().insert(&chunk.digest, blob).await?;
+        Ok(())
+    }
+
+    async fn finish_archive(&self, archive: ArchiveHandle, index: Bytes) -> Result<(), EndError> {
+        self.with_staged(move |staged| staged.write_file(&archive.name, &index)).await
+    }
+
+    async fn put_blob(&self, name: &ArchiveName, encoded: Bytes) -> Result<(), EndError> {
+        let name = name.clone();
+        self.with_staged(move |staged| staged.write_file(&name, &encoded)).await
+    }
+
+    async fn put_client_log(&self, encoded: Bytes) -> Result<(), EndError> {
+        if self.existing.is_none() {
+            return self.put_blob(&ArchiveName::client_log(), encoded).await;
+        }
+        // A finished snapshot takes its log at once, whether or not the rest changes.
+        let log = DataBlob::parse(encoded).map_err(|error| EndError::skip("the log is no blob").caused_by(error))?;
+        let (store, staged) = (self.target.store.clone(), Arc::clone(&self.staged));
+        Ok(blocking(move || store.store_client_log(staged.namespace(), staged.snapshot(), &log)).await??)
+    }
+
+    async fn commit(self: Box<Self>, _manifest: &Manifest, blob: &DataBlob) -> Result<(), EndError> {
+        let blob = blob.clone();
+        let staged = self.into_staged()?;
+        Ok(blocking(move || staged.commit(&blob)).await??)
+    }
+
+    async fn abandon(self: Box<Self>) {
+        let Ok(staged) = self.into_staged() else { return };
+        if let Ok(Err(error)) = blocking(move || staged.abandon()).await {
+            tracing::warn!("cannot clean up an unfinished snapshot: {}", error.chain());
+        }
+    }
+}

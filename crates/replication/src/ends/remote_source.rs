@@ -1,0 +1,195 @@
+//! Reading a datastore of a remote.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::{ClientError, ReaderSession, Remote};
+use formats::{
+    ArchiveName, CLIENT_LOG_NAME, CryptMode, DataBlob, GroupId, MANIFEST_NAME, MAX_BLOB_PLAIN, Manifest, Namespace,
+    SnapshotId, StoreName,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+
+use crate::error::EndError;
+use crate::traits::{
+    CHUNK_OVERHEAD, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source, max_file_len,
+};
+
+/// Longest manifest taken from a remote, in bytes; real ones have a few thousand.
+pub(super) const MAX_MANIFEST: u64 = 16 << 20;
+
+/// A datastore of a remote that snapshots are read from.
+#[derive(Clone)]
+pub struct RemoteSource {
+    remote: Remote,
+    store: StoreName,
+}
+
+impl RemoteSource {
+    /// Makes a source of `store` at `remote`. Nothing is asked yet.
+    pub fn new(remote: Remote, store: StoreName) -> Self {
+        Self { remote, store }
+    }
+}
+
+pub(super) fn describe(remote: &Remote, store: &StoreName) -> String {
+    format!("datastore `{store}` at {}", remote.address())
+}
+
+/// Lists `below` and what is below it.
+pub(super) async fn namespaces(
+    remote: &Remote,
+    store: &StoreName,
+    below: &Namespace,
+    max_depth: Option<usize>,
+) -> Result<Vec<Namespace>, EndError> {
+    if max_depth == Some(0) {
+        return Ok(vec![below.clone()]);
+    }
+    let listed = remote.namespaces(store, below, max_depth).await.map_err(|error| {
+        let hint =
+            error.hint().unwrap_or_else(|| "check that datastore and namespace exist and may be seen".to_owned());
+        EndError::stop("cannot list namespaces").caused_by(error).with_hint(hint)
+    })?;
+    let mut names: Vec<Namespace> = listed.into_iter().map(|item| item.ns).filter(|ns| below.contains(ns)).collect();
+    if !names.contains(below) {
+        names.push(below.clone());
+    }
+    names.sort_by(|one, other| one.depth().cmp(&other.depth()).then_with(|| one.cmp(other)));
+    names.dedup();
+    Ok(names)
+}
+
+/// Lists groups with their owners.
+pub(super) async fn groups(
+    remote: &Remote,
+    store: &StoreName,
+    namespace: &Namespace,
+) -> Result<Vec<GroupInfo>, EndError> {
+    let listed = remote.groups(store, namespace).await?;
+    Ok(listed.into_iter().map(|item| GroupInfo { id: item.group(), owner: item.owner }).collect())
+}
+
+/// Lists snapshots.
+pub(super) async fn snapshots(
+    remote: &Remote,
+    store: &StoreName,
+    namespace: &Namespace,
+    group: &GroupId,
+) -> Result<Vec<SnapshotInfo>, EndError> {
+    let listed = remote.snapshots(store, namespace, Some(group)).await?;
+    Ok(listed.iter().map(describe_item).filter(|info| info.id.group == *group).collect())
+}
+
+/// A listed snapshot has a size exactly when its manifest could be read; whether there is one at all shows in its files.
+fn describe_item(item: &api_types::SnapshotListItem) -> SnapshotInfo {
+    let mut info = SnapshotInfo::finished(item.snapshot());
+    let manifest = item.files.iter().find(|file| file.filename == MANIFEST_NAME);
+    info.finished = item.size.is_some() || manifest.is_some();
+    info.manifest_unreadable = info.finished && item.size.is_none();
+    info.protected = item.protected;
+    info.verified = item.verification.as_ref().map(|verification| verification.state);
+    let of_data = |name: &str| name != MANIFEST_NAME && name != CLIENT_LOG_NAME;
+    info.fully_encrypted = manifest.is_some_and(|file| file.crypt_mode == Some(CryptMode::SignOnly))
+        && item
+            .files
+            .iter()
+            .filter(|file| of_data(&file.filename))
+            .all(|file| file.crypt_mode == Some(CryptMode::Encrypt));
+    info.size = item.size;
+    info
+}
+
+#[async_trait]
+impl Inventoried for RemoteSource {
+    fn describe(&self) -> String {
+        describe(&self.remote, &self.store)
+    }
+
+    async fn namespaces(&self, below: &Namespace, max_depth: Option<usize>) -> Result<Vec<Namespace>, EndError> {
+        namespaces(&self.remote, &self.store, below, max_depth).await
+    }
+
+    async fn groups(&self, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError> {
+        groups(&self.remote, &self.store, namespace).await
+    }
+
+    async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
+        snapshots(&self.remote, &self.store, namespace, group).await
+    }
+}
+
+#[async_trait]
+impl Source for RemoteSource {
+    async fn open(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        let session = match self.remote.reader(&self.store, namespace, snapshot).await {
+            Ok(session) => session,
+            Err(error) => {
+                // The answer for a snapshot that is gone is that for one we may not read; the list tells them apart.
+                let refused = matches!(error.status(), Some(400 | 404));
+                let left = if refused { self.snapshots(namespace, &snapshot.group).await.ok() } else { None };
+                let gone = left.is_some_and(|list| !list.iter().any(|info| info.id == *snapshot));
+                return if gone { Ok(None) } else { Err(error.into()) };
+            }
+        };
+        let Some(bytes) = session.download(MANIFEST_NAME, MAX_MANIFEST).await? else { return Ok(None) };
+        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            EndError::skip("its manifest cannot be read")
+                .caused_by(error)
+                .with_hint("verify the snapshot at the source; nothing of it was copied")
+        };
+        let blob = DataBlob::parse(bytes).map_err(|error| unreadable(error.into()))?;
+        let manifest = Manifest::parse_blob(&blob).map_err(|error| unreadable(error.into()))?;
+        Ok(Some(Box::new(RemoteSnapshot { session, manifest, blob })))
+    }
+}
+
+/// An open reader session.
+struct RemoteSnapshot {
+    session: ReaderSession,
+    manifest: Manifest,
+    blob: DataBlob,
+}
+
+#[async_trait]
+impl OpenSnapshot for RemoteSnapshot {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn manifest_blob(&self) -> &DataBlob {
+        &self.blob
+    }
+
+    async fn file(&self, name: &ArchiveName) -> Result<Bytes, EndError> {
+        let Some(info) = self.manifest.find(name) else {
+            return Err(EndError::skip(format!("`{name}` is not in the manifest")));
+        };
+        let missing = || EndError::skip("the manifest names it, but the source does not have it");
+        match self.session.download(name.as_str(), max_file_len(info)).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(missing()),
+            Err(error @ ClientError::Api { status: 400, .. }) => Err(missing().caused_by(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn client_log(&self) -> Result<Option<Bytes>, EndError> {
+        Ok(self.session.download(CLIENT_LOG_NAME, MAX_BLOB_PLAIN as u64 + CHUNK_OVERHEAD).await?)
+    }
+
+    fn fetch(&self, chunks: Vec<ChunkRef>) -> BoxStream<'_, (ChunkRef, Result<DataBlob, EndError>)> {
+        let at_once = chunks.len().max(1);
+        stream::iter(chunks)
+            .map(move |chunk| async move {
+                let fetched = self.session.chunk(&chunk.digest, chunk.max_encoded()).await;
+                (chunk, fetched.map_err(EndError::from))
+            })
+            .buffer_unordered(at_once)
+            .boxed()
+    }
+}

@@ -1,0 +1,249 @@
+//! Writing to a datastore of a remote.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use api_types::ReleaseVersion;
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::{IndexKind, MAX_APPEND, Remote, WriterSession};
+use formats::{
+    ArchiveKind, ArchiveName, AuthId, CLIENT_LOG_NAME, ChunkDigest, DataBlob, FIXED_CHUNK_SIZE, FileInfo, GroupId,
+    Index, MANIFEST_NAME, Manifest, Namespace, SnapshotId, StoreName, VerifyResult,
+};
+
+use super::remote_source::{self, MAX_MANIFEST};
+use crate::error::EndError;
+use crate::traits::{
+    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
+    max_file_len,
+};
+
+/// The oldest server that knows namespaces.
+const OLDEST: ReleaseVersion = ReleaseVersion { major: 2, minor: 2, release: 0 };
+
+/// A datastore of a remote that snapshots are written to.
+///
+/// A session uploads each chunk once and skips those that the group's newest snapshot there names; what other groups
+/// and other sessions have sent cannot be counted on. A snapshot that breaks off is thrown away by the remote.
+#[derive(Clone)]
+pub struct RemoteTarget {
+    remote: Remote,
+    store: StoreName,
+}
+
+impl RemoteTarget {
+    /// Connects to `remote` and makes a target of its datastore `store`.
+    ///
+    /// # Errors
+    /// A remote that cannot be reached, does not let us in, or is older than 2.2.
+    pub async fn connect(remote: Remote, store: StoreName) -> Result<Self, EndError> {
+        let release = remote.release().await?;
+        if release < OLDEST {
+            return Err(EndError::stop(format!("the remote runs version {release}, which is too old"))
+                .with_hint("2.2 or newer is needed there"));
+        }
+        Ok(Self { remote, store })
+    }
+}
+
+#[async_trait]
+impl Inventoried for RemoteTarget {
+    fn describe(&self) -> String {
+        remote_source::describe(&self.remote, &self.store)
+    }
+
+    async fn namespaces(&self, below: &Namespace, max_depth: Option<usize>) -> Result<Vec<Namespace>, EndError> {
+        remote_source::namespaces(&self.remote, &self.store, below, max_depth).await
+    }
+
+    async fn groups(&self, namespace: &Namespace) -> Result<Vec<GroupInfo>, EndError> {
+        remote_source::groups(&self.remote, &self.store, namespace).await
+    }
+
+    async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
+        remote_source::snapshots(&self.remote, &self.store, namespace, group).await
+    }
+}
+
+#[async_trait]
+impl Target for RemoteTarget {
+    fn shares_chunks(&self) -> bool {
+        false
+    }
+
+    async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
+        let mut path = Namespace::root();
+        for component in namespace.components() {
+            path = path.join(component).map_err(|error| EndError::skip("bad namespace").caused_by(error))?;
+            if let Err(error) = self.remote.create_namespace(&self.store, &path).await {
+                // We may be allowed below a namespace that we may not make again.
+                let there = self.namespaces(&Namespace::root(), None).await.is_ok_and(|list| list.contains(&path));
+                if !there {
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        base: Option<&SnapshotId>,
+        _owner: &AuthId,
+    ) -> Result<Box<dyn SnapshotSink>, EndError> {
+        let session = self.remote.writer(&self.store, namespace, snapshot).await?;
+        let known = match base {
+            None => HashSet::new(),
+            Some(_) => previous_chunks(&session).await?,
+        };
+        Ok(Box::new(RemoteSink { session, known: Mutex::new(known) }))
+    }
+
+    async fn reopen(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+        _base: Option<&SnapshotId>,
+        _owner: &AuthId,
+    ) -> Result<Option<Box<dyn SnapshotSink>>, EndError> {
+        Ok(None)
+    }
+
+    async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        Ok(self.remote.delete_snapshot(&self.store, namespace, snapshot).await?)
+    }
+
+    async fn remove_group(&self, namespace: &Namespace, group: &GroupId) -> Result<Removed, EndError> {
+        let stats = self.remote.delete_group(&self.store, namespace, group).await?;
+        // A server before 3.2.11 tells nothing, and fails where something protected stays.
+        Ok(stats.map_or(Removed { groups: 1, ..Removed::default() }, |stats| Removed {
+            groups: stats.removed_groups,
+            snapshots: stats.removed_snapshots,
+            protected: stats.protected_snapshots,
+        }))
+    }
+
+    async fn remove_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
+        self.remote.delete_namespace(&self.store, namespace, false).await?;
+        let left = self.namespaces(&Namespace::root(), None).await?;
+        if left.contains(namespace) {
+            return Err(EndError::skip("the remote kept the namespace, since something is left in it"));
+        }
+        Ok(())
+    }
+}
+
+/// Learns which chunks the group's newest snapshot at the remote names; these need not be sent.
+///
+/// Nothing here is vital: what cannot be learnt is sent.
+async fn previous_chunks(session: &WriterSession) -> Result<HashSet<ChunkDigest>, EndError> {
+    let mut known = HashSet::new();
+    let Some(bytes) = session.previous(MANIFEST_NAME, MAX_MANIFEST).await? else { return Ok(known) };
+    let Some(manifest) = DataBlob::parse(bytes).ok().and_then(|blob| Manifest::parse_blob(&blob).ok()) else {
+        return Ok(known);
+    };
+    if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
+        return Ok(known);
+    }
+    for info in manifest.files.iter().filter(|info| info.filename.kind() != ArchiveKind::Blob) {
+        let Some(bytes) = session.previous(info.filename.as_str(), max_file_len(info)).await? else { continue };
+        let Ok(index) = Index::parse(info.filename.kind(), bytes) else { continue };
+        if index.csum() == info.csum && index.size() == info.size {
+            known.extend(index.entries().map(|entry| entry.digest));
+        }
+    }
+    Ok(known)
+}
+
+/// An open writer session. Dropping it throws the snapshot away.
+struct RemoteSink {
+    session: WriterSession,
+    /// Chunks that may be referred to: named by the previous snapshot or sent in this session.
+    known: Mutex<HashSet<ChunkDigest>>,
+}
+
+fn index_kind(layout: ArchiveLayout) -> IndexKind {
+    match layout {
+        ArchiveLayout::Fixed { .. } => IndexKind::Fixed,
+        ArchiveLayout::Dynamic => IndexKind::Dynamic,
+    }
+}
+
+#[async_trait]
+impl SnapshotSink for RemoteSink {
+    fn existing(&self) -> Option<&DataBlob> {
+        None
+    }
+
+    async fn has_file(&self, _info: &FileInfo) -> Result<bool, EndError> {
+        Ok(false)
+    }
+
+    async fn has_client_log(&self) -> Result<bool, EndError> {
+        Ok(false)
+    }
+
+    async fn begin_archive(&self, name: &ArchiveName, layout: ArchiveLayout) -> Result<ArchiveHandle, EndError> {
+        let id = match layout {
+            ArchiveLayout::Dynamic => self.session.create_dynamic(name.as_str()).await?,
+            ArchiveLayout::Fixed { size, chunk_size: FIXED_CHUNK_SIZE } => {
+                self.session.create_fixed(name.as_str(), size).await?
+            }
+            ArchiveLayout::Fixed { chunk_size, .. } => {
+                return Err(EndError::skip(format!(
+                    "its chunks have {chunk_size} bytes, but a remote takes images in chunks of {FIXED_CHUNK_SIZE} alone"
+                )));
+            }
+        };
+        Ok(ArchiveHandle { name: name.clone(), id, layout })
+    }
+
+    async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(chunks.iter().filter(|chunk| !known.contains(&chunk.digest)).copied().collect())
+    }
+
+    async fn put_chunk(&self, archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {
+        let kind = index_kind(archive.layout);
+        self.session.upload_chunk(kind, archive.id, &chunk.digest, chunk.plain_len, blob).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk.digest);
+        Ok(())
+    }
+
+    async fn finish_archive(&self, archive: ArchiveHandle, index: Bytes) -> Result<(), EndError> {
+        let index = Index::parse(archive.name.kind(), index)
+            .map_err(|error| EndError::skip("the index does not parse").caused_by(error))?;
+        let kind = index_kind(archive.layout);
+        let mut batch = Vec::with_capacity(MAX_APPEND);
+        for entry in index.entries() {
+            batch.push((entry.digest, entry.start));
+            if batch.len() == MAX_APPEND {
+                self.session.append(kind, archive.id, &batch).await?;
+                batch.clear();
+            }
+        }
+        if !batch.is_empty() {
+            self.session.append(kind, archive.id, &batch).await?;
+        }
+        let (count, size) = (index.len() as u64, index.size());
+        Ok(self.session.close(kind, archive.id, count, size, &index.csum()).await?)
+    }
+
+    async fn put_blob(&self, name: &ArchiveName, encoded: Bytes) -> Result<(), EndError> {
+        Ok(self.session.upload_blob(name.as_str(), encoded).await?)
+    }
+
+    async fn put_client_log(&self, encoded: Bytes) -> Result<(), EndError> {
+        Ok(self.session.upload_blob(CLIENT_LOG_NAME, encoded).await?)
+    }
+
+    async fn commit(self: Box<Self>, _manifest: &Manifest, blob: &DataBlob) -> Result<(), EndError> {
+        self.session.upload_blob(MANIFEST_NAME, blob.to_bytes()).await?;
+        Ok(self.session.finish().await?)
+    }
+
+    async fn abandon(self: Box<Self>) {}
+}

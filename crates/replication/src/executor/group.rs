@@ -1,0 +1,74 @@
+//! One group: its snapshots oldest first, then what vanished.
+
+use formats::{Namespace, SnapshotId};
+
+use super::{Engine, GroupJob, Slot};
+use crate::error::EndError;
+use crate::inventory::place;
+use crate::plan::{Action, CopyReason, Step};
+use crate::report::{Event, SnapshotOutcome};
+
+impl Engine {
+    /// Does everything the plan says about a group. The first error ends it: what comes later is not done.
+    pub(super) async fn group(&self, job: GroupJob, slot: &Slot) {
+        let (namespace, group) = (job.target_ns.clone(), job.plan.id.clone());
+        self.monitor.event(Event::GroupStarted { namespace: namespace.clone(), group: group.clone() });
+
+        let mut base = job.plan.base.clone();
+        let removes = |step: &&Step| matches!(step.action, Action::Remove(_));
+        let transfers = job.plan.steps.iter().filter(|step| !removes(step));
+        for step in transfers.chain(job.plan.steps.iter().filter(removes)) {
+            if self.is_over() || self.control.ready().await.is_err() {
+                break;
+            }
+            if let Err(error) = self.step(&job, step, &mut base, slot).await {
+                self.fail(slot, place(&namespace, &step.snapshot), &error);
+                break;
+            }
+        }
+        self.monitor.event(Event::GroupFinished { namespace, group });
+    }
+
+    async fn step(
+        &self,
+        job: &GroupJob,
+        step: &Step,
+        base: &mut Option<SnapshotId>,
+        slot: &Slot,
+    ) -> Result<(), EndError> {
+        let again = match step.action {
+            Action::Skip(_) | Action::Keep(_) => return Ok(()),
+            Action::Remove(_) => return self.remove(&job.target_ns, &step.snapshot, slot).await,
+            Action::Copy(CopyReason::New) => false,
+            Action::Copy(CopyReason::Corrupt) | Action::Refresh => true,
+        };
+        let (namespace, snapshot) = (job.target_ns.clone(), step.snapshot.clone());
+        self.monitor.event(Event::SnapshotStarted { namespace, snapshot, again });
+        let outcome = match step.action {
+            Action::Refresh => self.refresh(job, &step.snapshot, base.as_ref(), slot).await?,
+            Action::Copy(CopyReason::Corrupt) => self.mend(job, &step.snapshot, slot).await?,
+            _ => self.copy(job, &step.snapshot, base.as_ref(), slot).await?,
+        };
+        let mut report = slot.lock();
+        match outcome {
+            SnapshotOutcome::Copied => report.snapshots_copied += 1,
+            SnapshotOutcome::Refreshed => report.snapshots_refreshed += 1,
+            SnapshotOutcome::Unchanged => report.snapshots_unchanged += 1,
+            SnapshotOutcome::Vanished => report.snapshots_skipped += 1,
+        }
+        drop(report);
+        if outcome == SnapshotOutcome::Copied {
+            *base = Some(step.snapshot.clone());
+        }
+        let (namespace, snapshot) = (job.target_ns.clone(), step.snapshot.clone());
+        self.monitor.event(Event::SnapshotFinished { namespace, snapshot, outcome });
+        Ok(())
+    }
+
+    async fn remove(&self, namespace: &Namespace, snapshot: &SnapshotId, slot: &Slot) -> Result<(), EndError> {
+        self.target.remove_snapshot(namespace, snapshot).await?;
+        slot.lock().snapshots_removed += 1;
+        self.monitor.event(Event::Removed { what: place(namespace, snapshot) });
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! Obeys a plan.
+//!
+//! ```text
+//! namespaces made, parents first
+//! groups, several at once ── snapshots, oldest first ── files, in manifest order
+//!                                                          └─ chunks: many on their way, checked, stored
+//! vanished groups, then vanished namespaces, deepest first
+//! ```
+//!
+//! All groups share one [`Admission`] (bytes and requests on their way) and, where the target's snapshots share their
+//! chunks, one [`Ledger`] (each chunk travels once). The first error ends its group, the others go on; an error of
+//! class `Stop` ends the run. Reports keep the plan's order whatever finishes first.
+
+mod admission;
+mod archive;
+mod group;
+mod ledger;
+mod refresh;
+mod snapshot;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use formats::{GroupId, Namespace};
+use tokio::task::JoinSet;
+
+use self::admission::Admission;
+use self::ledger::Ledger;
+use crate::control::RunControl;
+use crate::error::{EndError, ErrorClass};
+use crate::inventory::{Inventory, place};
+use crate::options::JobOptions;
+use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, VanishedGroup};
+use crate::planner::plan;
+use crate::report::{Event, Monitor, Problem, Report};
+use crate::traits::{Source, Target};
+
+/// Takes the inventory of both ends and plans.
+///
+/// # Errors
+/// A listing without which nothing can be planned. Lesser ones are errors inside the plan.
+pub async fn prepare(
+    options: &JobOptions,
+    source: &Arc<dyn Source>,
+    target: &Arc<dyn Target>,
+) -> Result<Plan, EndError> {
+    let from = source
+        .namespaces(&options.source_ns, options.max_depth)
+        .await
+        .map_err(|error| error.while_doing(source.describe()))?;
+    let at_target =
+        target.namespaces(&Namespace::root(), None).await.map_err(|error| error.while_doing(target.describe()))?;
+    let mapped: Vec<Namespace> =
+        from.iter().filter_map(|name| name.map_prefix(&options.source_ns, &options.target_ns).ok()).collect();
+    let matter = at_target
+        .into_iter()
+        .filter(|name| mapped.contains(name) || (options.remove_vanished && options.target_ns.contains(name)))
+        .collect();
+
+    let (source_inventory, target_inventory) = tokio::try_join!(
+        Inventory::take(source, from, |group| options.wants(group)),
+        Inventory::take(target, matter, |group| options.wants(group)),
+    )?;
+    Ok(plan(options, &source_inventory, &target_inventory))
+}
+
+/// Plans and obeys the plan.
+pub async fn run(
+    options: &JobOptions,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    control: &RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> Report {
+    let prepared = tokio::select! {
+        biased;
+        () = control.cancelled() => Err(EndError::stop("the run was stopped")),
+        prepared = prepare(options, &source, &target) => prepared,
+    };
+    match prepared {
+        Ok(plan) => execute(options, plan, source, target, control, monitor).await,
+        Err(error) => {
+            let problem = Problem::from_error("listing", &error);
+            monitor.event(Event::Failed(problem.clone()));
+            let mut report = Report { errors: vec![problem], cancelled: control.is_cancelled(), ..Report::default() };
+            report.settle();
+            report
+        }
+    }
+}
+
+/// Obeys `plan`. Never fails as a whole: the report says what was not done.
+pub async fn execute(
+    options: &JobOptions,
+    plan: Plan,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    control: &RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> Report {
+    let engine = Arc::new(Engine {
+        admission: Admission::new(options.in_flight_bytes, options.in_flight_requests),
+        ledger: Ledger::default(),
+        stopped: AtomicBool::new(false),
+        options: options.clone(),
+        control: control.clone(),
+        source,
+        target,
+        monitor,
+    });
+    engine.announce(&plan);
+
+    let mut report = opening_report(&plan);
+    let tail = Slot::default();
+    let work = async { engine.create_namespaces(&plan, &tail).await };
+    let created = tokio::select! {
+        biased;
+        () = control.cancelled() => Vec::new(),
+        created = work => created,
+    };
+    let jobs = group_jobs(&plan, &created);
+    let slots: Vec<Slot> = jobs.iter().map(|_| Slot::default()).collect();
+    let mut clean = created.len() == plan.namespaces.len();
+    engine.groups(options.worker_threads, jobs, &slots).await;
+    for slot in slots {
+        let part = slot.take();
+        clean &= part.errors.is_empty();
+        report.absorb(part);
+    }
+    tokio::select! {
+        biased;
+        () = control.cancelled() => {}
+        () = engine.remove_vanished(&plan, &created, clean, &tail) => {}
+    }
+    report.absorb(tail.take());
+    report.cancelled = control.is_cancelled();
+    if report.cancelled {
+        report.errors.push(Problem::new("run", "stopped on request; the next run goes on where this one stopped"));
+    }
+    report.settle();
+    report
+}
+
+/// What the plan itself already says.
+fn opening_report(plan: &Plan) -> Report {
+    let skipped = plan.steps().filter(|step| matches!(step.action, Action::Skip(_))).count() as u64;
+    Report {
+        snapshots_skipped: skipped,
+        groups_matched: plan.namespaces.iter().map(|entry| entry.matched as u64).sum(),
+        groups_total: plan.namespaces.iter().map(|entry| entry.total as u64).sum(),
+        errors: plan.errors.clone(),
+        warnings: plan.warnings.clone(),
+        ..Report::default()
+    }
+}
+
+/// One group to work on.
+struct GroupJob {
+    source_ns: Namespace,
+    target_ns: Namespace,
+    plan: GroupPlan,
+}
+
+/// All groups with work whose namespace is there, in the plan's order.
+fn group_jobs(plan: &Plan, created: &[Namespace]) -> Vec<GroupJob> {
+    let there = plan.namespaces.iter().filter(|entry| created.contains(&entry.target));
+    let of_one = |entry: &NamespacePlan| -> Vec<GroupJob> {
+        let busy = entry.groups.iter().filter(|group| group.is_work());
+        let (source_ns, target_ns) = (&entry.source, &entry.target);
+        busy.map(|group| GroupJob { source_ns: source_ns.clone(), target_ns: target_ns.clone(), plan: group.clone() })
+            .collect()
+    };
+    there.flat_map(of_one).collect()
+}
+
+/// A part of the report that its writer fills and that survives when the writer is dropped.
+#[derive(Clone, Debug, Default)]
+struct Slot(Arc<Mutex<Report>>);
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Report> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Report {
+        std::mem::take(&mut *self.lock())
+    }
+}
+
+/// What all parts of a run share.
+struct Engine {
+    options: JobOptions,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    control: RunControl,
+    monitor: Arc<dyn Monitor>,
+    admission: Admission,
+    ledger: Ledger,
+    /// Set by the first error after which nothing else can succeed.
+    stopped: AtomicBool,
+}
+
+impl Engine {
+    fn announce(&self, plan: &Plan) {
+        let work = |action: Action| matches!(action, Action::Copy(_) | Action::Refresh);
+        let copies = plan.steps().filter(|step| matches!(step.action, Action::Copy(_)));
+        self.monitor.event(Event::Planned {
+            groups: plan.busy_groups().count() as u64,
+            snapshots: plan.steps().filter(|step| work(step.action)).count() as u64,
+            logical_bytes: copies.filter_map(|step| step.size).sum(),
+        });
+        for entry in &plan.namespaces {
+            self.monitor.event(Event::Namespace {
+                source: entry.source.clone(),
+                target: entry.target.clone(),
+                matched: entry.matched,
+                total: entry.total,
+            });
+        }
+        for problem in &plan.warnings {
+            self.monitor.event(Event::Warning(problem.clone()));
+        }
+        for problem in &plan.errors {
+            self.monitor.event(Event::Failed(problem.clone()));
+        }
+    }
+
+    fn fail(&self, slot: &Slot, at: impl Into<String>, error: &EndError) {
+        if error.class() == ErrorClass::Stop {
+            self.stopped.store(true, Ordering::SeqCst);
+        }
+        if self.control.is_cancelled() {
+            return;
+        }
+        let problem = Problem::from_error(at, error);
+        self.monitor.event(Event::Failed(problem.clone()));
+        slot.lock().errors.push(problem);
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst) || self.control.is_cancelled()
+    }
+
+    /// Makes the namespaces that are missing and returns all that are there.
+    async fn create_namespaces(&self, plan: &Plan, slot: &Slot) -> Vec<Namespace> {
+        let mut there = Vec::new();
+        for entry in &plan.namespaces {
+            if self.is_over() {
+                break;
+            }
+            if entry.create
+                && let Err(error) = self.target.create_namespace(&entry.target).await
+            {
+                self.fail(slot, format!("namespace `{}`", entry.target), &error);
+                continue;
+            }
+            there.push(entry.target.clone());
+        }
+        there
+    }
+
+    /// Works on all groups, a few at a time. Returns early, with all work dropped, when the run is cancelled.
+    async fn groups(self: &Arc<Self>, workers: usize, jobs: Vec<GroupJob>, slots: &[Slot]) {
+        let mut waiting = jobs.into_iter().zip(slots);
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < workers.max(1)
+                && !self.is_over()
+                && let Some((job, slot)) = waiting.next()
+            {
+                let (engine, slot) = (Arc::clone(self), slot.clone());
+                running.spawn(async move { engine.group(job, &slot).await });
+            }
+            tokio::select! {
+                biased;
+                () = self.control.cancelled() => {
+                    running.shutdown().await;
+                    return;
+                }
+                joined = running.join_next() => match joined {
+                    None => break,
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        let error = EndError::skip("work on a group broke off").caused_by(error);
+                        if let Some(slot) = slots.first() {
+                            self.fail(slot, "run", &error);
+                        }
+                    }
+                },
+            }
+        }
+        let left: Vec<String> = waiting.map(|(job, _)| place(&job.target_ns, &job.plan.id)).collect();
+        if let (Some(first), Some(slot)) = (left.first(), slots.last()) {
+            let message = format!("{} groups were not started, since nothing else could succeed", left.len());
+            let at = if left.len() == 1 { first.clone() } else { format!("{first} and after") };
+            slot.lock().errors.push(Problem::new(at, message));
+        }
+    }
+
+    /// Removes the groups and namespaces that are no longer at the source. `clean` tells that nothing failed before:
+    /// otherwise no namespace is removed.
+    async fn remove_vanished(&self, plan: &Plan, created: &[Namespace], clean: bool, slot: &Slot) {
+        for entry in plan.namespaces.iter().filter(|entry| created.contains(&entry.target)) {
+            for group in &entry.vanished_groups {
+                self.remove_group(&entry.target, group, slot).await;
+            }
+        }
+        for entry in &plan.vanished_namespaces {
+            let mut empty = true;
+            for group in &entry.groups {
+                empty &= self.remove_group(&entry.namespace, group, slot).await;
+            }
+            if !empty || entry.keep.is_some() || !clean || self.is_over() {
+                continue;
+            }
+            match self.target.remove_namespace(&entry.namespace).await {
+                Ok(()) => {
+                    slot.lock().namespaces_removed += 1;
+                    self.monitor.event(Event::Removed { what: format!("namespace {}", entry.namespace) });
+                }
+                Err(error) => self.fail(slot, format!("namespace `{}`", entry.namespace), &error),
+            }
+        }
+    }
+
+    /// Removes a vanished group where the plan says so. Returns whether it is gone.
+    async fn remove_group(&self, namespace: &Namespace, group: &VanishedGroup, slot: &Slot) -> bool {
+        use crate::plan::KeepReason;
+
+        let removable = matches!(group.keep, None | Some(KeepReason::Protected));
+        if !removable || self.is_over() || self.control.ready().await.is_err() {
+            return false;
+        }
+        let id: &GroupId = &group.id;
+        match self.target.remove_group(namespace, id).await {
+            Ok(removed) => {
+                let mut report = slot.lock();
+                report.groups_removed += removed.groups;
+                report.snapshots_removed += removed.snapshots;
+                drop(report);
+                if removed.snapshots > 0 || removed.groups > 0 {
+                    self.monitor.event(Event::Removed { what: place(namespace, id) });
+                }
+                removed.protected == 0
+            }
+            Err(error) => {
+                self.fail(slot, place(namespace, id), &error);
+                false
+            }
+        }
+    }
+}

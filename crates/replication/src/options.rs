@@ -1,0 +1,82 @@
+//! What steers a run.
+
+use std::num::NonZeroU64;
+
+use formats::{AuthId, FilterSet, GroupId, Namespace};
+
+/// Which end is at home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// The target is a datastore of ours; the source is a remote, or another datastore of ours.
+    #[default]
+    Pull,
+    /// The source is a datastore of ours; the target is a remote.
+    Push,
+}
+
+/// Options of one run: those of a sync job that the engine obeys, and the limits of the engine itself.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// Pull (and local sync) or push.
+    pub direction: Direction,
+    /// Anchor inside the source.
+    pub source_ns: Namespace,
+    /// Anchor inside the target.
+    pub target_ns: Namespace,
+    /// Levels of namespaces below the anchors; 0 is only the anchor, `None` is all.
+    pub max_depth: Option<usize>,
+    /// Groups the run is about; empty is all of them.
+    pub group_filter: FilterSet,
+    /// Only the newest so many snapshots of each group.
+    pub transfer_last: Option<NonZeroU64>,
+    /// Only snapshots whose files are all encrypted.
+    pub encrypted_only: bool,
+    /// Only snapshots whose verify state is ok.
+    pub verified_only: bool,
+    /// Copy snapshots again whose verify state at the target is failed, or whose manifest there cannot be read.
+    pub resync_corrupt: bool,
+    /// Remove at the target what is no longer at the source.
+    pub remove_vanished: bool,
+    /// Who owns new groups and must own existing ones. For a push this is the remote's own identity.
+    pub owner: AuthId,
+    /// Groups worked on at the same time.
+    pub worker_threads: usize,
+    /// Plain bytes of chunks on their way, over all groups.
+    pub in_flight_bytes: u64,
+    /// Chunks on their way, over all groups.
+    pub in_flight_requests: usize,
+}
+
+impl JobOptions {
+    /// Plain bytes on their way when nothing else is said.
+    pub const DEFAULT_IN_FLIGHT_BYTES: u64 = 128 << 20;
+    /// Chunks on their way when nothing else is said.
+    pub const DEFAULT_IN_FLIGHT_REQUESTS: usize = 64;
+    /// Groups at the same time when nothing else is said.
+    pub const DEFAULT_WORKERS: usize = 4;
+
+    /// Returns the options of a plain job: every group, new snapshots only, nothing removed.
+    pub fn new(direction: Direction, owner: AuthId) -> Self {
+        Self {
+            direction,
+            source_ns: Namespace::root(),
+            target_ns: Namespace::root(),
+            max_depth: None,
+            group_filter: FilterSet::default(),
+            transfer_last: None,
+            encrypted_only: false,
+            verified_only: false,
+            resync_corrupt: false,
+            remove_vanished: false,
+            owner,
+            worker_threads: Self::DEFAULT_WORKERS,
+            in_flight_bytes: Self::DEFAULT_IN_FLIGHT_BYTES,
+            in_flight_requests: Self::DEFAULT_IN_FLIGHT_REQUESTS,
+        }
+    }
+
+    /// Whether the group filters let `group` pass.
+    pub fn wants(&self, group: &GroupId) -> bool {
+        self.group_filter.accepts(group)
+    }
+}

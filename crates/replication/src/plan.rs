@@ -1,0 +1,379 @@
+//! The plan of a run: what is copied, looked at again, skipped, removed and kept, each with its reason.
+//!
+//! A plan is plain data. [`plan`](crate::plan()) makes it, [`execute`](crate::execute) obeys it, and printing it is the
+//! dry run.
+
+use std::fmt;
+
+use formats::{BackupTime, GroupId, Namespace, SnapshotId};
+
+use crate::inventory::place;
+use crate::report::Problem;
+
+/// Everything a run will do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Pairs of namespaces, parents first.
+    pub namespaces: Vec<NamespacePlan>,
+    /// Namespaces at the target that are no longer at the source, deepest first.
+    pub vanished_namespaces: Vec<VanishedNamespace>,
+    /// What should be looked at.
+    pub warnings: Vec<Problem>,
+    /// What cannot be done.
+    pub errors: Vec<Problem>,
+}
+
+/// What happens in one pair of namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespacePlan {
+    /// At the source.
+    pub source: Namespace,
+    /// At the target.
+    pub target: Namespace,
+    /// Whether it has to be made at the target.
+    pub create: bool,
+    /// Groups at the source that pass the filter.
+    pub matched: usize,
+    /// Groups at the source.
+    pub total: usize,
+    /// The groups at the source that pass the filter, in their order.
+    pub groups: Vec<GroupPlan>,
+    /// Groups at the target that are no longer at the source, in their order.
+    pub vanished_groups: Vec<VanishedGroup>,
+}
+
+/// What happens to one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// The group.
+    pub id: GroupId,
+    /// The newest good snapshot at the target: what it names is known to be there.
+    pub base: Option<SnapshotId>,
+    /// The snapshots, oldest first.
+    pub steps: Vec<Step>,
+}
+
+/// What happens to one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// What happens to it.
+    pub action: Action,
+    /// Its logical size in bytes, where the source's listing tells.
+    pub size: Option<u64>,
+}
+
+/// What can happen to a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is copied.
+    Copy(CopyReason),
+    /// It is the newest one at the target: log, notes, verify state or files may have changed since.
+    Refresh,
+    /// It is at the source and is left alone.
+    Skip(SkipReason),
+    /// It is removed at the target.
+    Remove(RemoveReason),
+    /// It is no longer at the source and yet stays at the target.
+    Keep(KeepReason),
+}
+
+/// Why a snapshot is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyReason {
+    /// It is newer than all the target has.
+    New,
+    /// The target's copy is damaged.
+    Corrupt,
+}
+
+/// Why a snapshot is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SkipReason {
+    /// The target has it.
+    AlreadyThere,
+    /// The target lacks it, but has a newer one.
+    Older,
+    /// The source is still writing it.
+    Unfinished,
+    /// Its manifest at the source cannot be read.
+    Unreadable,
+    /// It is not among the newest ones asked for.
+    TransferLast,
+    /// Only verified snapshots are wanted.
+    NotVerified,
+    /// Only encrypted snapshots are wanted.
+    NotEncrypted,
+}
+
+/// Why a snapshot is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemoveReason {
+    /// It is no longer at the source.
+    Vanished,
+}
+
+/// Why a snapshot, group or namespace stays although it is no longer at the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeepReason {
+    /// It is protected, or holds something protected.
+    Protected,
+    /// Somebody may be writing it.
+    Unfinished,
+    /// It belongs to somebody else, or nobody knows to whom.
+    OtherOwner,
+    /// It is outside the group filter.
+    Filtered,
+    /// Something in it stays.
+    NotEmpty,
+    /// What is in it could not be listed.
+    Unknown,
+}
+
+/// A group at the target that is no longer at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VanishedGroup {
+    /// The group.
+    pub id: GroupId,
+    /// Snapshots in it.
+    pub snapshots: usize,
+    /// Why it stays, or `None` when it is removed. With [`KeepReason::Protected`] everything unprotected is removed.
+    pub keep: Option<KeepReason>,
+}
+
+/// A namespace at the target that is no longer at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VanishedNamespace {
+    /// Its name at the target.
+    pub namespace: Namespace,
+    /// Its groups.
+    pub groups: Vec<VanishedGroup>,
+    /// Why it stays, or `None` when it is removed.
+    pub keep: Option<KeepReason>,
+}
+
+impl Action {
+    /// Whether the executor has something to do.
+    pub fn is_work(self) -> bool {
+        matches!(self, Self::Copy(_) | Self::Refresh | Self::Remove(_))
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Copy(_) => "copy",
+            Self::Refresh => "refresh",
+            Self::Skip(_) => "skip",
+            Self::Remove(_) => "remove",
+            Self::Keep(_) => "keep",
+        }
+    }
+
+    /// The reason in one word, where the action alone does not say it.
+    fn short_reason(self) -> Option<&'static str> {
+        match self {
+            Self::Copy(CopyReason::New) | Self::Refresh | Self::Skip(SkipReason::AlreadyThere) | Self::Remove(_) => {
+                None
+            }
+            Self::Copy(CopyReason::Corrupt) => Some("corrupt"),
+            Self::Skip(SkipReason::Older) => Some("older"),
+            Self::Skip(SkipReason::Unfinished) => Some("unfinished"),
+            Self::Skip(SkipReason::Unreadable) => Some("unreadable"),
+            Self::Skip(SkipReason::TransferLast) => Some("transfer-last"),
+            Self::Skip(SkipReason::NotVerified) => Some("not verified"),
+            Self::Skip(SkipReason::NotEncrypted) => Some("not encrypted"),
+            Self::Keep(reason) => Some(reason.word()),
+        }
+    }
+
+    /// The reason as a clause that follows the times.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Copy(CopyReason::New) => "not yet at the target",
+            Self::Copy(CopyReason::Corrupt) => "the copy at the target is damaged",
+            Self::Refresh => "newest at the target, log and notes may have changed",
+            Self::Skip(SkipReason::AlreadyThere) => "already at the target",
+            Self::Skip(SkipReason::Older) => "older than the newest at the target",
+            Self::Skip(SkipReason::Unfinished) => "still being written at the source",
+            Self::Skip(SkipReason::Unreadable) => "its manifest at the source cannot be read",
+            Self::Skip(SkipReason::TransferLast) => "not among the newest ones asked for (transfer-last)",
+            Self::Skip(SkipReason::NotVerified) => "not verified (verified-only)",
+            Self::Skip(SkipReason::NotEncrypted) => "not fully encrypted (encrypted-only)",
+            Self::Remove(RemoveReason::Vanished) => "no longer at the source",
+            Self::Keep(KeepReason::Protected) => "no longer at the source, but protected",
+            Self::Keep(KeepReason::Unfinished) => "not at the source, but somebody may be writing it",
+            Self::Keep(_) => "no longer at the source",
+        }
+    }
+}
+
+impl KeepReason {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Unfinished => "unfinished",
+            Self::OtherOwner => "other owner",
+            Self::Filtered => "filtered",
+            Self::NotEmpty => "not empty",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl GroupPlan {
+    /// Whether the executor has something to do in this group.
+    pub fn is_work(&self) -> bool {
+        self.steps.iter().any(|step| step.action.is_work())
+    }
+
+    /// Runs of steps with equal action, in time order.
+    fn runs(&self) -> impl Iterator<Item = &[Step]> {
+        self.steps.chunk_by(|one, next| one.action == next.action)
+    }
+}
+
+impl Plan {
+    /// Groups with something to do.
+    pub fn busy_groups(&self) -> impl Iterator<Item = &GroupPlan> {
+        self.namespaces.iter().flat_map(|namespace| &namespace.groups).filter(|group| group.is_work())
+    }
+
+    /// All steps of all groups.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.namespaces.iter().flat_map(|namespace| &namespace.groups).flat_map(|group| &group.steps)
+    }
+
+    /// Whether nothing would be copied or removed. Looking at the newest snapshots again does not count.
+    pub fn is_idle(&self) -> bool {
+        let moves = |step: &Step| matches!(step.action, Action::Copy(_) | Action::Remove(_));
+        !self.steps().any(moves)
+            && !self.namespaces.iter().any(|entry| entry.create || removes_any(&entry.vanished_groups))
+            && !self.vanished_namespaces.iter().any(|entry| entry.keep.is_none() || removes_any(&entry.groups))
+    }
+
+    /// Writes the plan in the mini-notation of the tests, one line per group that has snapshots or goes:
+    /// `vm/100: skip 1, refresh 2, copy 3 4`.
+    ///
+    /// Times are written as plain seconds. Groups below the root namespace carry the target's namespace in front.
+    pub fn brief(&self) -> String {
+        let mut lines = Vec::new();
+        for entry in &self.namespaces {
+            if entry.create {
+                lines.push(format!("create {}", entry.target));
+            }
+            for group in &entry.groups {
+                let runs: Vec<String> = group.runs().map(brief_run).collect();
+                if !runs.is_empty() {
+                    lines.push(format!("{}: {}", place(&entry.target, &group.id), runs.join(", ")));
+                }
+            }
+            lines.extend(entry.vanished_groups.iter().map(|group| brief_vanished(&entry.target, group)));
+        }
+        for entry in &self.vanished_namespaces {
+            lines.extend(entry.groups.iter().map(|group| brief_vanished(&entry.namespace, group)));
+            lines.push(match entry.keep {
+                None => format!("remove {}", entry.namespace),
+                Some(reason) => format!("keep {} ({})", entry.namespace, reason.word()),
+            });
+        }
+        lines.extend(self.errors.iter().map(|problem| format!("error {}", problem.where_)));
+        lines.join("\n")
+    }
+}
+
+fn removes_any(groups: &[VanishedGroup]) -> bool {
+    groups.iter().any(|group| group.keep.is_none())
+}
+
+fn brief_run(steps: &[Step]) -> String {
+    let Some(first) = steps.first() else { return String::new() };
+    let mut text = first.action.word().to_owned();
+    for step in steps {
+        text.push_str(&format!(" {}", step.snapshot.time.unix()));
+    }
+    match first.action.short_reason() {
+        Some(reason) => format!("{text} ({reason})"),
+        None => text,
+    }
+}
+
+fn brief_vanished(namespace: &Namespace, group: &VanishedGroup) -> String {
+    let place = place(namespace, &group.id);
+    match group.keep {
+        None => format!("{place}: remove all"),
+        Some(reason) => format!("{place}: keep all ({})", reason.word()),
+    }
+}
+
+/// The dry run: one paragraph per namespace, one line per group and reason.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in &self.namespaces {
+            let (source, target) = (named(&entry.source), named(&entry.target));
+            let made = if entry.create { " (to be made)" } else { "" };
+            writeln!(f, "{source} to {target}{made}: {} of {} groups", entry.matched, entry.total)?;
+            for group in &entry.groups {
+                if group.steps.is_empty() {
+                    writeln!(f, "  {}: no snapshots", group.id)?;
+                }
+                for run in group.runs() {
+                    display_run(f, group, run)?;
+                }
+            }
+            for group in &entry.vanished_groups {
+                display_vanished(f, group)?;
+            }
+        }
+        for entry in &self.vanished_namespaces {
+            let fate = match entry.keep {
+                None => "remove, no longer at the source".to_owned(),
+                Some(reason) => format!("keep, no longer at the source, but {}", reason.clause()),
+            };
+            writeln!(f, "{}: {fate}", named(&entry.namespace))?;
+            for group in &entry.groups {
+                display_vanished(f, group)?;
+            }
+        }
+        for problem in &self.warnings {
+            writeln!(f, "warning: {problem}")?;
+        }
+        for problem in &self.errors {
+            writeln!(f, "error: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl KeepReason {
+    fn clause(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Unfinished => "still being written",
+            Self::OtherOwner => "owned by somebody else",
+            Self::Filtered => "outside the group filter",
+            Self::NotEmpty => "not empty afterwards",
+            Self::Unknown => "its contents could not be listed",
+        }
+    }
+}
+
+fn named(namespace: &Namespace) -> String {
+    if namespace.is_root() { "root namespace".to_owned() } else { format!("namespace `{namespace}`") }
+}
+
+fn display_run(f: &mut fmt::Formatter<'_>, group: &GroupPlan, run: &[Step]) -> fmt::Result {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    let times = |from: BackupTime, to: BackupTime| {
+        if from == to { from.to_string() } else { format!("{} snapshots ({from} .. {to})", run.len()) }
+    };
+    let span = times(first.snapshot.time, last.snapshot.time);
+    writeln!(f, "  {}: {} {span} - {}", group.id, first.action.word(), first.action.reason())
+}
+
+fn display_vanished(f: &mut fmt::Formatter<'_>, group: &VanishedGroup) -> fmt::Result {
+    let what = format!("  {}: {} snapshots", group.id, group.snapshots);
+    match group.keep {
+        None => writeln!(f, "{what} - remove the group, no longer at the source"),
+        Some(reason) => writeln!(f, "{what} - keep the group, no longer at the source, but {}", reason.clause()),
+    }
+}
