@@ -1,5 +1,6 @@
 //! Key files: an encryption key in JSON, perhaps under a passphrase (`docs/formats.md`, "Key files").
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
@@ -91,7 +92,7 @@ pub enum Protection<'a> {
 }
 
 /// A key file as it is on disk; the key inside may still be closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFile {
     kdf: Option<Kdf>,
     #[serde(with = "rfc3339_text")]
@@ -201,6 +202,15 @@ impl KeyFile {
     fn data_of_length<const N: usize>(&self) -> Result<Zeroizing<[u8; N]>, KeyError> {
         let wrong = KeyError::DataLength { expected: N, found: self.data.len() };
         <[u8; N]>::try_from(&self.data[..]).map(Zeroizing::new).map_err(|_| wrong)
+    }
+}
+
+impl fmt::Debug for KeyFile {
+    /// Leaves out the data, which may be the bare key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("KeyFile");
+        shown.field("kdf", &self.kdf).field("created", &self.created).field("modified", &self.modified);
+        shown.field("fingerprint", &self.fingerprint).field("hint", &self.hint).finish_non_exhaustive()
     }
 }
 
@@ -342,6 +352,13 @@ mod tests {
             assert!(scrypt_parameters(n, r, p).is_err(), "{n} {r} {p}");
         }
         assert!(scrypt_parameters(65536, 8, 1).is_ok() && scrypt_parameters(1 << 20, 8, 1).is_ok());
+    }
+
+    #[test]
+    fn the_key_never_shows_in_debug_output() {
+        let shown = format!("{:?}", KeyFile::new(&vector_key(), Protection::None, 1).unwrap());
+
+        assert!(!shown.contains("data") && !shown.contains("1, 2, 3") && shown.contains("0e:ab"), "{shown}");
     }
 
     #[test]

@@ -3,6 +3,17 @@
 //! This crate turns bytes and text into values and back. It opens no file, reads no clock and knows no network; what it
 //! decodes may come from anyone, so nothing here panics on input or trusts a length that it has not compared with what
 //! is there. The bytes themselves are described in `docs/formats.md`.
+//!
+//! ```
+//! use formats::{ChunkDigest, DataBlob, SnapshotId};
+//!
+//! let snapshot: SnapshotId = "vm/100/2022-05-02T08:11:33Z".parse()?;
+//! assert_eq!(snapshot.group.to_string(), "vm/100");
+//!
+//! let chunk = DataBlob::encode(b"hello", true, None)?;
+//! chunk.verify_chunk(&ChunkDigest::of(b"hello"), 5, None)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod archive;
 mod blob;
@@ -36,7 +47,8 @@ pub use index::{
 };
 pub use key_file::{KeyError, KeyFile, Protection};
 pub use manifest::{
-    CryptMode, FileInfo, Manifest, ManifestError, SignatureState, UploadStats, VerifyResult, VerifyState,
+    CryptMode, FileInfo, MAX_MANIFEST_PLAIN, Manifest, ManifestError, SignatureState, UploadStats, VerifyResult,
+    VerifyState,
 };
 pub use name_error::{NameError, is_safe_id};
 pub use namespace::Namespace;

@@ -178,6 +178,13 @@ fn deep_nesting_is_refused_without_overflowing_the_stack() {
 }
 
 #[test]
+fn a_manifest_of_endless_blanks_is_refused() {
+    let blob = DataBlob::encode(&vec![b' '; MAX_MANIFEST_PLAIN + 1], true, None).unwrap();
+
+    assert!(matches!(Manifest::parse_blob(&blob), Err(ManifestError::Blob(BlobError::TooLong { .. }))));
+}
+
+#[test]
 fn an_encrypted_manifest_blob_is_refused() {
     let blob = DataBlob::encode(sample().to_json().as_bytes(), true, Some(&vector_key())).unwrap();
 
