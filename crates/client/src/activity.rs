@@ -31,9 +31,14 @@ impl Activity {
         self.last.store(millis, Ordering::Relaxed);
     }
 
+    /// Returns whether our own rate limit holds the connection back.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.throttled.load(Ordering::Relaxed) > 0
+    }
+
     /// Returns when the last byte moved; now, while our own rate limit holds the connection back.
     pub(crate) fn last(&self) -> Instant {
-        if self.throttled.load(Ordering::Relaxed) > 0 {
+        if self.is_throttled() {
             return Instant::now();
         }
         self.base + Duration::from_millis(self.last.load(Ordering::Relaxed))

@@ -27,19 +27,26 @@ pub(crate) struct Stalled(pub(crate) Duration);
 pub(crate) struct Watch<'a> {
     activity: &'a Activity,
     stall: Duration,
+    /// How many times `stall` the request itself may be silent while its connection is not.
+    busy_factor: u32,
     own: Instant,
 }
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(activity: &'a Activity, stall: Duration) -> Self {
-        Self { activity, stall, own: Instant::now() }
+        Self { activity, stall, busy_factor: BUSY_FACTOR, own: Instant::now() }
+    }
+
+    /// Makes a watch to which bytes on the connection do not count, only time under our own rate limit.
+    pub(crate) fn strict(activity: &'a Activity, limit: Duration) -> Self {
+        Self { busy_factor: 1, ..Self::new(activity, limit) }
     }
 
     /// Waits for `step` of the request; its end counts as a sign of life.
     pub(crate) async fn step<T>(&mut self, step: impl Future<Output = T>) -> Result<T, Stalled> {
         let mut step = pin!(step);
-        let hopeless = self.own + self.stall.saturating_mul(BUSY_FACTOR);
         loop {
+            let hopeless = self.own + self.stall.saturating_mul(self.busy_factor);
             let deadline = (self.own.max(self.activity.last()) + self.stall).min(hopeless);
             tokio::select! {
                 biased;
@@ -47,13 +54,13 @@ impl<'a> Watch<'a> {
                     self.own = Instant::now();
                     return Ok(done);
                 }
-                () = tokio::time::sleep_until(deadline) => {
-                    let silent_since = self.own.max(self.activity.last());
-                    let now = Instant::now();
-                    if now >= hopeless || now >= silent_since + self.stall {
-                        return Err(Stalled(now - self.own));
-                    }
-                }
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            let now = Instant::now();
+            if self.activity.is_throttled() {
+                self.own = now;
+            } else if now >= hopeless || now >= self.own.max(self.activity.last()) + self.stall {
+                return Err(Stalled(now - self.own));
             }
         }
     }
@@ -210,6 +217,27 @@ mod tests {
         }
 
         assert_eq!(start.elapsed(), STALL * 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_strict_watch_does_not_count_what_others_move() {
+        let activity = Activity::new();
+        let start = Instant::now();
+        let busy = async {
+            loop {
+                tokio::time::sleep(STALL / 4).await;
+                activity.touch();
+            }
+        };
+
+        tokio::select! {
+            outcome = async { Watch::strict(&activity, STALL).step(std::future::pending::<()>()).await } => {
+                assert!(outcome.is_err());
+            }
+            () = busy => {}
+        }
+
+        assert_eq!(start.elapsed(), STALL);
     }
 
     #[test]

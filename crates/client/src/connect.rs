@@ -9,7 +9,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{net::TcpStream, task::AbortHandle, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::{AbortHandle, JoinHandle},
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 
 use crate::{
@@ -28,6 +32,12 @@ const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// Ends a task when dropped.
 #[derive(Debug)]
 pub(crate) struct AbortOnDrop(AbortHandle);
+
+impl AbortOnDrop {
+    pub(crate) fn new<T>(task: &JoinHandle<T>) -> Self {
+        Self(task.abort_handle())
+    }
+}
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -103,7 +113,7 @@ impl Connector {
                 tracing::debug!(%error, "a connection ended with an error");
             }
         });
-        Ok(Link { sender, activity, _task: AbortOnDrop(task.abort_handle()) })
+        Ok(Link { sender, activity, _task: AbortOnDrop::new(&task) })
     }
 
     async fn limited<T>(&self, waiting_for: &str, step: impl Future<Output = T>) -> Result<T, ClientError> {

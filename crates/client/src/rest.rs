@@ -240,9 +240,11 @@ impl Rest {
                 None => self.connector.open().await?,
             };
             let request = self.request(call, prefix, identity, upgrade)?;
-            let sent = timeout(self.timeouts.request, link.sender.try_send_request(request))
+            let activity = Arc::clone(&link.activity);
+            let sent = Watch::strict(&activity, self.timeouts.request)
+                .step(link.sender.try_send_request(request))
                 .await
-                .map_err(|_| self.peer.timed_out(call, self.timeouts.request))?;
+                .map_err(|Stalled(after)| self.peer.timed_out(call, after))?;
             match sent {
                 Ok(response) => return Ok((response, link)),
                 Err(mut error) => {

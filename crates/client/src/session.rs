@@ -28,6 +28,7 @@ use crate::{
     activity::Activity,
     body::{self, Stalled, Watch},
     call::{self, Call},
+    connect::AbortOnDrop,
     rest::{MAX_ERROR_TEXT, Peer, Rest, parse_answer},
 };
 
@@ -82,12 +83,20 @@ impl Body for Outgoing {
     }
 }
 
-/// An open session. Requests may overlap; the connection closes when the session is dropped.
-pub(crate) struct Session {
+/// What every request of a session needs.
+struct Line {
     peer: Peer,
-    timeouts: Timeouts,
     sender: http2::SendRequest<Outgoing>,
     activity: Arc<Activity>,
+}
+
+/// An open session. Requests may overlap; the connection closes when the session is dropped.
+///
+/// Each request is driven by a task of its own. So a caller that is busy elsewhere holds nobody up, and what a server
+/// sends beyond a limit is refused as it comes in instead of gathering in the large receive window.
+pub(crate) struct Session {
+    line: Arc<Line>,
+    timeouts: Timeouts,
     _tasks: Arc<Tasks>,
 }
 
@@ -111,11 +120,12 @@ impl Session {
                 tracing::debug!(%error, "a session ended with an error");
             }
         });
-        Ok(Self { peer: rest.peer.clone(), timeouts: rest.timeouts, sender, activity, _tasks: tasks })
+        let line = Arc::new(Line { peer: rest.peer.clone(), sender, activity });
+        Ok(Self { line, timeouts: rest.timeouts, _tasks: tasks })
     }
 
     pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
+        &self.line.peer
     }
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
@@ -141,9 +151,24 @@ impl Session {
         let body = self.exchange(call, MAX_JSON, patience).await?;
         // An empty success is read as null, as official clients do.
         let body: &[u8] = if body.is_empty() { br#"{"data":null}"# } else { &body };
-        parse_answer(&self.peer, call, body)
+        parse_answer(self.peer(), call, body)
     }
 
+    /// Drives a call in a task, which ends when this future is dropped.
+    async fn exchange(&self, call: &Call, max: u64, patience: Duration) -> Result<Bytes, ClientError> {
+        let (line, call) = (Arc::clone(&self.line), call.clone());
+        let task = tokio::spawn(async move { line.exchange(&call, max, patience).await });
+        let _abort = AbortOnDrop::new(&task);
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Only a runtime that shuts down gets here, and it drops this future next.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Line {
     async fn exchange(&self, call: &Call, max: u64, patience: Duration) -> Result<Bytes, ClientError> {
         let request = self.request(call)?;
         let mut watch = Watch::new(&self.activity, patience);
