@@ -1,0 +1,18 @@
+//! The REST API: a table of routes, and one module per resource.
+
+pub(crate) mod access;
+pub(crate) mod call;
+mod datastores;
+mod downloads;
+mod groups;
+mod login;
+mod namespaces;
+mod node;
+mod notes;
+mod owner;
+mod protection;
+mod prune;
+mod routes;
+pub(crate) mod service;
+mod snapshots;
+mod status;

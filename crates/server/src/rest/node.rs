@@ -1,0 +1,43 @@
+//! The server itself: version, identity, the node list.
+
+use api_types::VersionInfo;
+use serde_json::json;
+
+use super::call::Call;
+use crate::http::error::ApiError;
+use crate::http::reply::Reply;
+use crate::upid;
+
+/// Behaviour that peers may count on, as `MAJOR.MINOR` and release of the protocol that is spoken.
+const PROTOCOL_VERSION: (&str, &str) = ("4.2", "3");
+
+/// `GET /version`.
+pub(crate) async fn version(_: Call) -> Result<Reply, ApiError> {
+    let (version, release) = PROTOCOL_VERSION;
+    Reply::json(&VersionInfo {
+        version: version.to_owned(),
+        release: release.to_owned(),
+        repoid: concat!("backup-replicator-", env!("CARGO_PKG_VERSION")).to_owned(),
+        extensions: Vec::new(),
+    })
+}
+
+/// `GET /ping`.
+pub(crate) async fn ping(_: Call) -> Result<Reply, ApiError> {
+    Reply::json(&json!({ "pong": true }))
+}
+
+/// `GET /nodes`.
+pub(crate) async fn list(_: Call) -> Result<Reply, ApiError> {
+    Reply::json(&json!([{ "node": upid::node() }]))
+}
+
+/// `GET /nodes/{node}/identity`: tells this installation from others, and stays the same as long as its secrets do.
+pub(crate) async fn identity(call: Call) -> Result<Reply, ApiError> {
+    let node = call.params.text("node")?;
+    if !node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(ApiError::parameter("node", "not a host name"));
+    }
+    let digest = call.state.keys.sign_ticket("instance id");
+    Reply::json(&json!({ "pbs-instance-id": hex::encode(&digest[..16]) }))
+}
