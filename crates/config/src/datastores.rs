@@ -295,7 +295,7 @@ impl Entry for DatastoreConfig {
             ("keep-monthly", self.keep_monthly),
             ("keep-yearly", self.keep_yearly),
         ] {
-            rules::range(value, 1, u64::MAX).map_err(at(key))?;
+            rules::at_least(value, 1).map_err(at(key))?;
         }
         let reason = |error: ConfigError| match error {
             ConfigError::Invalid { reason, .. } => reason,

@@ -342,6 +342,14 @@ pub(crate) mod rules {
         Ok(())
     }
 
+    /// A number that is not below `min`.
+    pub(crate) fn at_least<N: PartialOrd + std::fmt::Display>(value: Option<N>, min: N) -> Result<(), String> {
+        match value {
+            Some(value) if value < min => Err(format!("must be at least {min}, not {value}")),
+            _ => Ok(()),
+        }
+    }
+
     /// A number between two bounds.
     pub(crate) fn range<N: PartialOrd + std::fmt::Display>(value: Option<N>, min: N, max: N) -> Result<(), String> {
         match value {

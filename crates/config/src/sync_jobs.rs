@@ -180,7 +180,7 @@ impl Entry for SyncJobConfig {
     fn check_properties(&self) -> Result<(), (&'static str, String)> {
         let at = |key: &'static str| move |reason: String| (key, reason);
         rules::range(self.max_depth, 0, 7).map_err(at("max-depth"))?;
-        rules::range(self.transfer_last, 1, u64::MAX).map_err(at("transfer-last"))?;
+        rules::at_least(self.transfer_last, 1).map_err(at("transfer-last"))?;
         rules::range(self.worker_threads, 1, 32).map_err(at("worker-threads"))?;
         rules::text(self.comment.as_deref(), 0, 128).map_err(at("comment"))?;
         rules::text(self.schedule.as_deref(), 1, 256).map_err(at("schedule"))?;

@@ -173,7 +173,7 @@ impl Entry for TokenConfig {
 }
 
 fn check_common(expire: Option<i64>, comment: Option<&str>) -> Result<(), (&'static str, String)> {
-    rules::range(expire, 0, i64::MAX).map_err(|reason| ("expire", reason))?;
+    rules::at_least(expire, 0).map_err(|reason| ("expire", reason))?;
     rules::text(comment, 0, 128).map_err(|reason| ("comment", reason))
 }
 
