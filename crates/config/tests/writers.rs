@@ -70,3 +70,34 @@ fn processes_that_write_at_once_lose_nothing_and_readers_always_see_a_whole_file
     }
     assert_eq!(sync_jobs::load(&root.paths).unwrap().entries.len(), 2 * EACH);
 }
+
+#[test]
+fn a_killed_writer_leaves_a_whole_file_and_the_next_one_no_trace_of_it() {
+    let root = Root::new();
+    for round in 1..=5 {
+        let before = sync_jobs::load(&root.paths).unwrap().entries.len();
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "writer_process", "--quiet"])
+            .env(ROOT_VARIABLE, root.dir.path())
+            .env(NAME_VARIABLE, format!("round{round}"))
+            .spawn()
+            .unwrap();
+        // Killed in the middle of its work, wherever that is.
+        while sync_jobs::load(&root.paths).unwrap().entries.len() < before + 2 && child.try_wait().unwrap().is_none() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        assert_eq!(sync_jobs::load(&root.paths).unwrap().problems, []);
+    }
+
+    let last = SyncJobConfig::new(n("last"), n("archive"), None, n("main"));
+    sync_jobs::create(&root.paths, &last).unwrap();
+
+    let mut names: Vec<_> = std::fs::read_dir(root.paths.etc())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".sync.lck", "sync.cfg"]);
+    assert!(sync_jobs::load(&root.paths).unwrap().find("last").is_some());
+}
