@@ -17,6 +17,8 @@ mod options;
 mod plan;
 mod planner;
 mod report;
+#[cfg(test)]
+mod tests;
 mod traits;
 mod verify;
 

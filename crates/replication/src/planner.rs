@@ -194,10 +194,16 @@ fn plan_group(
     let ours = sorted(&source.snapshots, &at)?;
     let theirs = target.map(|target| sorted(&target.snapshots, &at)).transpose()?.unwrap_or_default();
 
+    let removes = removal.inside && !ours.is_empty();
+    let last = newest(&theirs, |info| {
+        // What is about to go holds nothing up, or the next run would have to bring what this one left out. A remote
+        // takes nothing older than what it has, so there it does.
+        removes && options.direction == Direction::Pull && is_removed(info, &ours)
+    });
     let mut problems = Vec::new();
-    let mut steps = copy_steps(options, &ours, &theirs);
+    let mut steps = copy_steps(options, &ours, &theirs, last);
     for (time, step) in &steps {
-        if step.action == Action::Skip(SkipReason::Unreadable) && newest(&theirs).is_none_or(|last| *time >= last) {
+        if step.action == Action::Skip(SkipReason::Unreadable) && last.is_none_or(|last| *time >= last) {
             problems.push(
                 Problem::new(place(namespace, &step.snapshot), "its manifest at the source cannot be read").with_hint(
                     "verify the snapshot at the source; until then it is not copied, and not removed either",
@@ -205,22 +211,19 @@ fn plan_group(
             );
         }
     }
-    if removal.inside {
-        if ours.is_empty() && !theirs.is_empty() {
-            warnings.push(Problem::new(at, "the source lists no snapshots here, so none is removed at the target"));
-        } else {
-            let present: BTreeSet<BackupTime> = ours.keys().copied().collect();
-            for (time, info) in theirs.iter().filter(|(time, _)| !present.contains(time)) {
-                let action = if info.protected {
-                    Action::Keep(KeepReason::Protected)
-                } else if !info.finished {
-                    Action::Keep(KeepReason::Unfinished)
-                } else {
-                    Action::Remove(RemoveReason::Vanished)
-                };
-                steps.insert(*time, Step { snapshot: info.id.clone(), action, size: None });
-            }
+    if removes {
+        for (time, info) in theirs.iter().filter(|(time, _)| !ours.contains_key(time)) {
+            let action = if info.protected {
+                Action::Keep(KeepReason::Protected)
+            } else if is_removed(info, &ours) {
+                Action::Remove(RemoveReason::Vanished)
+            } else {
+                Action::Keep(KeepReason::Unfinished)
+            };
+            steps.insert(*time, Step { snapshot: info.id.clone(), action, size: None });
         }
+    } else if removal.inside && !theirs.is_empty() {
+        warnings.push(Problem::new(at, "the source lists no snapshots here, so none is removed at the target"));
     }
     let base = theirs.values().rev().find(|info| is_good(info)).map(|info| info.id.clone());
     Ok((GroupPlan { id: source.id.clone(), base, steps: steps.into_values().collect() }, problems))
@@ -236,9 +239,14 @@ fn sorted<'a>(snapshots: &'a Snapshots, at: &str) -> Result<ByTime<'a>, Problem>
     }
 }
 
-/// Returns the time of the newest finished snapshot: an unfinished one holds nothing up.
-fn newest(target: &ByTime<'_>) -> Option<BackupTime> {
-    target.iter().rev().find(|(_, info)| info.finished).map(|(time, _)| *time)
+/// Returns the time of the newest finished snapshot that is not `going`: an unfinished one holds nothing up.
+fn newest(target: &ByTime<'_>, going: impl Fn(&SnapshotInfo) -> bool) -> Option<BackupTime> {
+    target.iter().rev().find(|(_, info)| info.finished && !going(info)).map(|(time, _)| *time)
+}
+
+/// Whether a snapshot of the target goes because it is not at the source.
+fn is_removed(info: &SnapshotInfo, source: &ByTime<'_>) -> bool {
+    info.finished && !info.protected && !source.contains_key(&info.id.time)
 }
 
 fn is_good(info: &SnapshotInfo) -> bool {
@@ -246,8 +254,12 @@ fn is_good(info: &SnapshotInfo) -> bool {
 }
 
 /// Decides about every snapshot of the source.
-fn copy_steps(options: &JobOptions, source: &ByTime<'_>, target: &ByTime<'_>) -> BTreeMap<BackupTime, Step> {
-    let last = newest(target);
+fn copy_steps(
+    options: &JobOptions,
+    source: &ByTime<'_>,
+    target: &ByTime<'_>,
+    last: Option<BackupTime>,
+) -> BTreeMap<BackupTime, Step> {
     let wanted = source.values().filter(|info| unwanted(options, info).is_none()).count() as u64;
     let first_of_last = options.transfer_last.map_or(0, |count| wanted.saturating_sub(count.get()));
 

@@ -97,7 +97,7 @@ impl<'a> Lane<'a> {
         let mut busy = Vec::new();
         loop {
             let (mut mine, mut exhausted) = (Vec::new(), true);
-            while let Some(chunk) = refs.next() {
+            for chunk in &mut *refs {
                 match ledger.claim(chunk) {
                     Claim::Done => self.reused(&chunk),
                     Claim::Busy(wait) => busy.push((chunk, wait)),

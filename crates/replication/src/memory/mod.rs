@@ -177,6 +177,14 @@ impl MemoryStore {
         })
     }
 
+    /// Shows a snapshot's manifest.
+    pub fn look(&self, namespace: &str, group: &str, time: i64, look: impl FnOnce(&Manifest)) -> &Self {
+        self.edit(namespace, group, time, |snapshot| {
+            let blob = snapshot.manifest.as_ref().expect("a finished snapshot");
+            look(&Manifest::parse_blob(blob).expect("a manifest"));
+        })
+    }
+
     /// Replaces a snapshot's manifest by a blob that is none.
     pub fn spoil_manifest(&self, namespace: &str, group: &str, time: i64) -> &Self {
         let blob = DataBlob::encode(b"no manifest", false, None).expect("a blob");
@@ -366,7 +374,7 @@ fn index_of(kind: ArchiveKind, chunks: &[(ChunkDigest, u64)]) -> Bytes {
             end += len;
             writer.push(*digest, end).expect("increasing ends");
         }
-        return Bytes::from(writer.finish().bytes);
+        return Bytes::from(writer.finish().expect("an index").bytes);
     }
     let size = chunks.iter().map(|(_, len)| len).sum();
     let chunk_size = chunks.first().map_or(4096, |(_, len)| *len);

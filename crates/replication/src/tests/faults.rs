@@ -1,0 +1,73 @@
+//! Death at every call in turn.
+
+use super::{pull, push, sync_with};
+use crate::memory::MemoryStore;
+use crate::{JobOptions, RunResult};
+
+fn source() -> MemoryStore {
+    let store = MemoryStore::new();
+    let parts: Vec<Vec<u8>> = (0..12u8).map(|n| vec![n; 50]).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    store.backup("", "vm/100", 1, &[("disk.img.didx", &parts[..8]), ("vm.conf.blob", &[b"cores 4"])]);
+    store.backup("", "vm/100", 2, &[("disk.img.didx", &parts[4..]), ("vm.conf.blob", &[b"cores 8"])]);
+    store.backup("a", "vm/200", 1, &[("disk.img.didx", &parts), ("empty.didx", &[b"x"])]);
+    store.log("", "vm/100", 2, b"log");
+    store
+}
+
+async fn dies_everywhere(options: &JobOptions, target: impl Fn() -> MemoryStore, at_target: bool) -> u64 {
+    let source = source();
+    for cut in 0.. {
+        let (whole, target) = (source.clone(), target());
+        target.backup("", "ct/9", 1, &[]);
+        let report = if at_target {
+            sync_with(options, &whole, &target.dying_after(cut)).await
+        } else {
+            sync_with(options, &whole.dying_after(cut), &target).await
+        };
+        assert_eq!(target.check(), Ok(()), "after dying at call {cut}");
+        if report.result == RunResult::Ok {
+            return cut; // Lived through: every cut was tried.
+        }
+
+        let put = target.chunks_put();
+        let again = sync_with(options, &source, &target).await;
+
+        assert_eq!(again.result, RunResult::Ok, "after dying at call {cut}: {:?}", again.errors);
+        assert_eq!(target.check(), Ok(()));
+        let mut expected = source.contents();
+        if !options.remove_vanished {
+            expected.insert("ct/9 1".to_owned(), target.contents()["ct/9 1"].clone());
+        }
+        assert_eq!(target.contents(), expected, "after dying at call {cut}");
+        if target.shares_chunks() {
+            // Nothing that was stored before is transferred again.
+            assert_eq!(put + again.chunks_transferred, 13, "after dying at call {cut}");
+        }
+    }
+    0
+}
+
+trait Shares {
+    fn shares_chunks(&self) -> bool;
+}
+
+impl Shares for MemoryStore {
+    fn shares_chunks(&self) -> bool {
+        crate::Target::shares_chunks(self)
+    }
+}
+
+#[tokio::test]
+async fn a_pull_that_dies_anywhere_converges_and_transfers_only_the_rest() {
+    let mirror = JobOptions { remove_vanished: true, ..pull() };
+    assert!(dies_everywhere(&pull(), MemoryStore::new, true).await > 40);
+    assert!(dies_everywhere(&mirror, MemoryStore::new, true).await > 40);
+    assert!(dies_everywhere(&pull(), MemoryStore::new, false).await > 20);
+}
+
+#[tokio::test]
+async fn a_push_that_dies_anywhere_converges() {
+    assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), true).await > 40);
+    assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), false).await > 20);
+}

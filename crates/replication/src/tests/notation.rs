@@ -1,0 +1,62 @@
+//! Inventories in a line: `vm/100: 1 2* 3` is a group with three snapshots.
+//!
+//! Groups are separated by `;`, namespaces are put in front of a group with a blank (`a/b vm/100: 1`), an owner behind
+//! it (`vm/100 @bob@pbs: 1`). A namespace alone (`a/b`) has no groups. After a time: `p` protected, `~` unfinished,
+//! `?` unreadable manifest, `v` verified, `f` verification failed, `e` encrypted. `!` instead of snapshots: they
+//! cannot be listed.
+
+use formats::{BackupTime, GroupId, Namespace, SnapshotId, VerifyResult};
+
+use crate::{GroupInventory, Inventory, NamespaceInventory, Problem, SnapshotInfo, Snapshots};
+
+pub(crate) fn inventory(text: &str) -> Inventory {
+    let mut namespaces = vec![NamespaceInventory { namespace: Namespace::root(), groups: Ok(Vec::new()) }];
+    for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        let (head, snapshots) = match part.split_once(':') {
+            Some((head, snapshots)) => (head, Some(snapshots)),
+            None => (part, None),
+        };
+        let mut words: Vec<&str> = head.split_whitespace().collect();
+        let owner = match words.last().and_then(|word| word.strip_prefix('@')) {
+            Some(owner) => {
+                words.pop();
+                owner
+            }
+            None => "root@pam",
+        };
+        let group = snapshots.and_then(|_| words.pop());
+        let namespace: Namespace = words.first().copied().unwrap_or_default().parse().unwrap();
+        if !namespaces.iter().any(|entry| entry.namespace == namespace) {
+            namespaces.push(NamespaceInventory { namespace: namespace.clone(), groups: Ok(Vec::new()) });
+        }
+        let entry = namespaces.iter_mut().find(|entry| entry.namespace == namespace).unwrap();
+        if let (Some(group), Some(snapshots)) = (group, snapshots) {
+            let id: GroupId = group.parse().unwrap();
+            let snapshots = match snapshots.trim() {
+                "!" => Snapshots::Failed(Problem::new(group, "cannot be listed")),
+                list => Snapshots::Listed(list.split_whitespace().map(|word| snapshot(&id, word)).collect()),
+            };
+            let owner = Some(owner.parse().unwrap());
+            entry.groups.as_mut().unwrap().push(GroupInventory { id, owner, snapshots });
+        }
+    }
+    Inventory { namespaces }
+}
+
+fn snapshot(group: &GroupId, word: &str) -> SnapshotInfo {
+    let marks = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let time = BackupTime::from_unix(word[..word.len() - marks.len()].parse().unwrap()).unwrap();
+    let mut info = SnapshotInfo::finished(SnapshotId::new(group.clone(), time));
+    for mark in marks.chars() {
+        match mark {
+            'p' => info.protected = true,
+            '~' => info.finished = false,
+            '?' => info.manifest_unreadable = true,
+            'v' => info.verified = Some(VerifyResult::Ok),
+            'f' => info.verified = Some(VerifyResult::Failed),
+            'e' => info.fully_encrypted = true,
+            other => panic!("unknown mark {other}"),
+        }
+    }
+    info
+}

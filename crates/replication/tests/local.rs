@@ -1,0 +1,234 @@
+//! Local sync between real datastores, the golden one included.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datastore::fixtures::{FIXTURE_OWNER, TestStore, noise};
+use datastore::{Datastore, StoreConfig, SyncLevel};
+use formats::{ChunkDigest, CryptKey, Namespace, VerifyResult};
+use replication::{Direction, JobOptions, LocalSource, LocalTarget, Report, RunControl, RunResult, Silent, run};
+
+fn options(owner: &str) -> JobOptions {
+    JobOptions::new(Direction::Pull, owner.parse().unwrap())
+}
+
+async fn sync_with(options: &JobOptions, from: &Datastore, to: &Datastore) -> Report {
+    let source = Arc::new(LocalSource::new(from.clone()));
+    let target = Arc::new(LocalTarget::new(to.clone()).unwrap());
+    run(options, source, target, &RunControl::new(), Arc::new(Silent)).await
+}
+
+async fn sync(from: &Datastore, to: &Datastore) -> Report {
+    sync_with(&options(FIXTURE_OWNER), from, to).await
+}
+
+/// All files below a directory with their bytes, without locks.
+fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut dirs) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+            } else if entry.file_name() != ".lock" {
+                let path = entry.path().strip_prefix(root).unwrap().to_owned();
+                files.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Snapshot files alone: neither chunks nor owners nor marks of protection.
+fn snapshot_files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = tree(root);
+    files.retain(|path, _| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        !path.starts_with(".chunks") && [".fidx", ".didx", ".blob"].iter().any(|end| name.ends_with(end))
+    });
+    files
+}
+
+fn chunks(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = tree(root);
+    files.retain(|path, _| path.starts_with(".chunks"));
+    files
+}
+
+fn filled() -> TestStore {
+    let source = TestStore::new("source");
+    let image = noise(1, 9 << 20);
+    let mut later = image.clone();
+    later[5 << 20] ^= 1;
+    source.backup("", "vm/100", 1_700_000_000, &[("disk.img", &image), ("vm.conf", b"cores: 4")]);
+    source.backup("", "vm/100", 1_700_000_100, &[("disk.img", &later), ("vm.conf", b"cores: 4")]);
+    source.backup("site/lab", "host/elsa", 1_700_000_050, &[("root.pxar", &noise(2, 300_000))]);
+    let key = CryptKey::from_bytes([9; 32]);
+    source.encrypted_backup("site", "ct/7", 1_700_000_060, &[("root.pxar", &noise(3, 200_000))], &key);
+    source.signed_backup("site", "ct/8", 1_700_000_070, &[("root.pxar", &noise(4, 200_000))], &key);
+    source
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_sync_reproduces_every_file_and_every_chunk() {
+    let (source, target) = (filled(), TestStore::new("target"));
+
+    let first = sync(source.store(), target.store()).await;
+    let second = sync(source.store(), target.store()).await;
+
+    assert_eq!(first.result, RunResult::Ok, "{:?}", first.errors);
+    assert_eq!(first.snapshots_copied, 5);
+    assert_eq!(tree(target.path()), tree(source.path()));
+    assert!(second.moved_nothing(), "{second:?}");
+    assert_eq!((second.result, second.snapshots_unchanged), (RunResult::Ok, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_golden_datastore_is_reproduced_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("golden");
+    golden::unpack(&path, golden::Dirs::Lazy).unwrap();
+    let config = StoreConfig {
+        name: "golden".parse().unwrap(),
+        path: path.clone(),
+        locks: dir.path().join("locks"),
+        sync_level: SyncLevel::None,
+    };
+    let source = Datastore::open(config).unwrap();
+    let target = TestStore::new("target");
+
+    let first = sync(&source, target.store()).await;
+    let second = sync(&source, target.store()).await;
+
+    assert_eq!(first.result, RunResult::Ok, "{:?}", first.errors);
+    assert_eq!(first.snapshots_copied as usize, golden::SNAPSHOTS);
+    assert_eq!(first.chunks_transferred as usize, golden::CHUNKS - 1);
+    assert_eq!(snapshot_files(target.path()), snapshot_files(&path));
+    let mut referenced = chunks(&path);
+    referenced.retain(|name, _| !name.ends_with(golden::UNREFERENCED_CHUNK));
+    assert_eq!(chunks(target.path()), referenced);
+    let namespaces = target.store().namespaces(&Namespace::root(), None).unwrap();
+    assert_eq!(namespaces.iter().map(ToString::to_string).collect::<Vec<_>>(), golden::NAMESPACES);
+    assert!(second.moved_nothing(), "{second:?}");
+    assert_eq!(second.result, RunResult::Ok, "{:?}", second.warnings);
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_in_the_target_is_set_aside_and_fetched_again() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    let image = noise(1, 9 << 20);
+    // Another group of the target has the same data, one chunk of it damaged and one emptied by a loss of power.
+    target.backup("", "host/other", 1_700_000_000, &[("disk.img", &image)]);
+    let parts: Vec<ChunkDigest> = image.chunks(4 << 20).map(ChunkDigest::of).collect();
+    let damaged = target.chunk_path(&parts[0]);
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&damaged, &bytes).unwrap();
+    std::fs::write(target.chunk_path(&parts[1]), b"").unwrap();
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    assert_eq!(std::fs::read(&damaged).unwrap(), std::fs::read(source.chunk_path(&parts[0])).unwrap());
+    assert_eq!(std::fs::read(damaged.with_file_name(format!("{}.0.bad", parts[0]))).unwrap(), bytes);
+    let id = "vm/100/2023-11-14T22:13:20Z".parse().unwrap();
+    assert_eq!(target.content("", &id, "disk.img", None), image);
+    // Only the third part was good.
+    let differing = 1;
+    let of_pxar = report.chunks_transferred - 2 - differing;
+    assert_eq!(of_pxar, 5 + 4 + 4);
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_at_the_source_ends_its_group_alone() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    let part = ChunkDigest::of(&noise(1, 9 << 20)[..4 << 20]);
+    let path = source.chunk_path(&part);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!(report.result, RunResult::Error);
+    assert_eq!(report.errors.len(), 1, "{:?}", report.errors);
+    assert!(report.errors[0].message.contains(&part.to_string()), "{}", report.errors[0].message);
+    assert_eq!(report.snapshots_copied, 3);
+    assert!(target.store().groups(&Namespace::root()).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_index_at_the_target_is_mended_by_the_next_run() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    sync(source.store(), target.store()).await;
+    let id: formats::SnapshotId = "vm/100/2023-11-14T22:15:00Z".parse().unwrap();
+    let index = target.path().join(id.dir_path()).join("disk.img.fidx");
+    std::fs::remove_file(&index).unwrap();
+    // Equal manifests are believed; a late note makes the run look closer.
+    source
+        .store()
+        .update_manifest(&Namespace::root(), &id, |manifest| {
+            manifest.set_notes("late");
+            Ok(())
+        })
+        .unwrap();
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_refreshed, report.chunks_transferred), (RunResult::Ok, 1, 0));
+    assert_eq!(tree(target.path()), tree(source.path()));
+}
+
+#[tokio::test]
+async fn a_failed_verification_is_mended_by_resync_corrupt() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    sync(source.store(), target.store()).await;
+    let id: formats::SnapshotId = "vm/100/2023-11-14T22:13:20Z".parse().unwrap();
+    let part = ChunkDigest::of(&noise(1, 9 << 20)[..4 << 20]);
+    std::fs::write(target.chunk_path(&part), b"").unwrap();
+    target
+        .store()
+        .update_manifest(&Namespace::root(), &id, |manifest| {
+            let upid = "UPID:here:00000001:00000002:00000003:61000000:verify:store:root@pam:".parse().unwrap();
+            manifest.set_verify_state(&formats::VerifyState { upid, state: VerifyResult::Failed });
+            Ok(())
+        })
+        .unwrap();
+
+    let report =
+        sync_with(&JobOptions { resync_corrupt: true, ..options(FIXTURE_OWNER) }, source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_copied, report.chunks_transferred), (RunResult::Ok, 1, 1));
+    assert_eq!(tree(target.path()), tree(source.path()));
+}
+
+#[tokio::test]
+async fn a_group_of_another_owner_is_refused_before_anything_moves() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    target.backup("", "vm/100", 1_600_000_000, &[("x.conf", b"x")]);
+
+    let report = sync_with(&options("bob@pbs"), source.store(), target.store()).await;
+
+    assert_eq!(report.errors.len(), 1);
+    let message = &report.errors[0].message;
+    assert!(message.contains("root@pam") && message.contains("bob@pbs"), "{message}");
+    assert_eq!(report.snapshots_copied, 3);
+}
+
+#[tokio::test]
+async fn a_mirror_removes_what_vanished_and_a_busy_group_is_reported() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    let mirror = JobOptions { remove_vanished: true, ..options(FIXTURE_OWNER) };
+    sync(source.store(), target.store()).await;
+    target.backup("old/er", "ct/1", 1_700_000_000, &[("x.conf", b"x")]);
+    target.backup("", "ct/2", 1_700_000_000, &[("x.conf", b"x")]);
+    source.store().remove_snapshot(&Namespace::root(), &"vm/100/2023-11-14T22:13:20Z".parse().unwrap(), false).unwrap();
+
+    let report = sync_with(&mirror, source.store(), target.store()).await;
+
+    assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    assert_eq!((report.snapshots_removed, report.groups_removed, report.namespaces_removed), (3, 2, 2));
+    assert_eq!(snapshot_files(target.path()), snapshot_files(source.path()));
+}
