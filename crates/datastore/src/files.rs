@@ -163,8 +163,12 @@ pub(crate) fn make_dir(path: &Path, mode: u32, owner: Ownership) -> Result<bool>
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(e) => return Err(DatastoreError::io("create directory", path, e)),
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(|e| DatastoreError::io("set the mode of", path, e))?;
+    // Written only where the umask (or an inherited set-group bit) made it differ: creating a datastore makes 65,536 directories.
+    let made = fs::symlink_metadata(path).map_err(|e| DatastoreError::io("examine", path, e))?;
+    if made.mode() & 0o7777 != mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|e| DatastoreError::io("set the mode of", path, e))?;
+    }
     owner.apply_path(path)?;
     Ok(true)
 }

@@ -2,6 +2,8 @@
 
 mod decide;
 mod fs;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
