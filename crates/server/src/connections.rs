@@ -115,7 +115,9 @@ impl Connections {
             let oldest = open
                 .values()
                 .filter_map(|connection| {
-                    connection.with(|phase, last| (*phase == Phase::Idle).then_some(*last)).map(|last| (last, connection.id))
+                    connection
+                        .with(|phase, last| (*phase == Phase::Idle).then_some(*last))
+                        .map(|last| (last, connection.id))
                 })
                 .min();
             let (_, id) = oldest?;

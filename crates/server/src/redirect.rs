@@ -13,10 +13,10 @@ use crate::http::reply::respond;
 
 /// Answers one plain HTTP connection.
 pub(crate) async fn serve(stream: TcpStream) {
-    let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(answer(&request))
-    });
-    let served = hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    let service =
+        hyper::service::service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(answer(&request)) });
+    let served =
+        hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "plain HTTP connection broke off");
     }

@@ -105,9 +105,30 @@ impl State {
         drop(place);
     }
 
+    /// Takes a place for a session.
+    ///
+    /// # Errors
+    /// 400 when as many run as may.
+    pub(crate) fn session_place(&self) -> Result<SessionPlace, ApiError> {
+        let place = SessionPlace(Arc::clone(&self.sessions));
+        if self.sessions.fetch_add(1, Ordering::Relaxed) < self.settings.max_sessions {
+            return Ok(place);
+        }
+        Err(ApiError::bad_request("too many sessions run already, try again later"))
+    }
+
     /// A number of its own for a session.
     pub(crate) fn session_number(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A place for a session, given back when dropped.
+pub(crate) struct SessionPlace(Arc<AtomicUsize>);
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Paths;
 use config::datastores::{DatastoreConfig, MaintenanceType};
@@ -107,7 +107,8 @@ impl Stores {
     /// 400 when there is none of that name, when its maintenance forbids the purpose, or when its directory is not one.
     pub(crate) fn open(&self, name: &StoreName, purpose: Purpose) -> Result<Datastore, ApiError> {
         let config = self.config(name)?;
-        let broken = |error: &dyn std::fmt::Display| ApiError::internal(format!("configuration of datastore '{name}': {error}"));
+        let broken =
+            |error: &dyn std::fmt::Display| ApiError::internal(format!("configuration of datastore '{name}': {error}"));
         let maintenance = config.maintenance().map_err(|error| broken(&error))?;
         if let Some(maintenance) = maintenance
             && (maintenance.kind != MaintenanceType::ReadOnly || purpose == Purpose::Write)

@@ -31,7 +31,8 @@ pub enum TlsError {
 /// # Errors
 /// When a PEM text holds no certificate or key, or the two do not fit.
 pub fn server_config(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let read = |path: &str, reason: &dyn std::fmt::Display| TlsError::Read { path: path.into(), reason: reason.to_string() };
+    let read =
+        |path: &str, reason: &dyn std::fmt::Display| TlsError::Read { path: path.into(), reason: reason.to_string() };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate_pem)
         .collect::<Result<_, _>>()
         .map_err(|error| read("certificate", &error))?;

@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn other_schemes_and_plain_users_are_no_tokens() {
-        for bad in ["pbsapitoken a@pbs!t:x", "PBSAPIToken:a@pbs!t:x", "PBSAPIToken a@pbs:x", "Bearer x", "PBSAPIToken "] {
+        for bad in ["pbsapitoken a@pbs!t:x", "PBSAPIToken:a@pbs!t:x", "PBSAPIToken a@pbs:x", "Bearer x", "PBSAPIToken "]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -108,8 +108,7 @@ impl fmt::Display for ApiError {
 
 /// Error texts travel as a single line of at least eight bytes.
 fn one_line(text: &str) -> String {
-    let mut line: String =
-        text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut line: String = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     if line.len() < SHORTEST_TEXT {
         line.insert_str(0, "failed: ");
     }

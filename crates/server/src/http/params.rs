@@ -231,7 +231,11 @@ fn check(param: &Param, value: RawValue) -> Result<Checked, ApiError> {
     let wrong = |reason: &str| Err(ApiError::parameter(param.name, reason));
     match (param.kind, value) {
         (Kind::Text(max), RawValue::Text(text) | RawValue::Json(Value::String(text))) => {
-            if text.len() > max { wrong("value is too long") } else { Ok(Checked::Text(text)) }
+            if text.len() > max {
+                wrong("value is too long")
+            } else {
+                Ok(Checked::Text(text))
+            }
         }
         (Kind::Bool, RawValue::Json(Value::Bool(value))) => Ok(Checked::Bool(value)),
         (Kind::Bool, RawValue::Text(text)) => match text.to_ascii_lowercase().as_str() {
@@ -313,8 +317,12 @@ mod tests {
     #[test]
     fn json_values_are_not_coerced() {
         assert!(json(r#"{"id":"x","flag":true,"depth":1,"offset-list":[0,5]}"#).is_ok());
-        for bad in [r#"{"id":1}"#, r#"{"id":"x","flag":"true"}"#, r#"{"id":"x","depth":"1"}"#, r#"{"id":"x","digest-list":"y"}"#]
-        {
+        for bad in [
+            r#"{"id":1}"#,
+            r#"{"id":"x","flag":"true"}"#,
+            r#"{"id":"x","depth":"1"}"#,
+            r#"{"id":"x","digest-list":"y"}"#,
+        ] {
             assert_eq!(json(bad).unwrap_err().status, 400, "{bad}");
         }
     }

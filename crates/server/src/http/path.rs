@@ -12,9 +12,8 @@ pub(crate) fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     path.split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| {
-            let text = percent_decode_str(segment)
-                .decode_utf8()
-                .map_err(|_| ApiError::bad_request("path is not UTF-8"))?;
+            let text =
+                percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::bad_request("path is not UTF-8"))?;
             if text.starts_with('.') {
                 return Err(ApiError::bad_request("path segments must not begin with a dot"));
             }

@@ -42,9 +42,9 @@ pub(crate) fn children<R: Routed>(table: &[R], segments: &[String]) -> Option<Ve
     let mut inner = false;
     for route in table {
         let mut pattern = parts(route.pattern());
-        let through = segments.iter().all(|segment| {
-            pattern.next().is_some_and(|part| part == segment || variable(part).is_some())
-        });
+        let through = segments
+            .iter()
+            .all(|segment| pattern.next().is_some_and(|part| part == segment || variable(part).is_some()));
         let Some(next) = pattern.next().filter(|_| through) else { continue };
         inner = true;
         if variable(next).is_none() {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use formats::{ArchiveKind, ArchiveName, ChunkDigest, DataBlob, Index, MAX_BLOB_PLAIN, MAX_CHUNK_PLAIN, Namespace, SnapshotId};
+use formats::{
+    ArchiveKind, ArchiveName, ChunkDigest, DataBlob, Index, MAX_BLOB_PLAIN, MAX_CHUNK_PLAIN, Namespace, SnapshotId,
+};
 
 use super::call::{Call, OwnerCheck};
 use crate::http::body::read_limited;

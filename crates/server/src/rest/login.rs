@@ -60,7 +60,8 @@ fn answer(call: &Call, user: &UserId, http_only: bool, now: i64) -> Result<Reply
         "CSRFPreventionToken": csrf_token,
     }))?;
     let cookie = format!("__Host-PBSAuthCookie={new}; Secure; SameSite=Lax; HttpOnly; Path=/;");
-    let cookie = HeaderValue::from_str(&cookie).map_err(|_| ApiError::internal("cannot put the ticket into a cookie"))?;
+    let cookie =
+        HeaderValue::from_str(&cookie).map_err(|_| ApiError::internal("cannot put the ticket into a cookie"))?;
     Ok(Reply::Login { data, cookie: Some(cookie) })
 }
 

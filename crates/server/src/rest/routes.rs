@@ -6,7 +6,9 @@ use http::Method;
 
 use super::access::Access;
 use super::call::Call;
-use super::{datastores, downloads, groups, login, namespaces, node, notes, owner, protection, prune, snapshots, status};
+use super::{
+    datastores, downloads, groups, login, namespaces, node, notes, owner, protection, prune, snapshots, status,
+};
 use crate::http::error::ApiError;
 use crate::http::input::Input;
 use crate::http::params::{Kind, Param, TEXT, optional, required};
@@ -76,7 +78,13 @@ const fn route(
     Route { method, pattern, params, input: Input::Parsed, access, handler }
 }
 
-const fn raw(method: Method, pattern: &'static str, params: &'static [Param], access: Access, handler: Handler) -> Route {
+const fn raw(
+    method: Method,
+    pattern: &'static str,
+    params: &'static [Param],
+    access: Access,
+    handler: Handler,
+) -> Route {
     Route { method, pattern, params, input: Input::Stream, access, handler }
 }
 
@@ -145,13 +153,9 @@ pub(crate) static ROUTES: &[Route] = &[
     route(Method::DELETE, "admin/datastore/{store}/snapshots", SNAPSHOT, content(MODIFY, PRUNE), |call| {
         Box::pin(snapshots::remove(call))
     }),
-    route(
-        Method::GET,
-        "admin/datastore/{store}/files",
-        SNAPSHOT,
-        content(AUDIT.union(READ), BACKUP),
-        |call| Box::pin(snapshots::files(call)),
-    ),
+    route(Method::GET, "admin/datastore/{store}/files", SNAPSHOT, content(AUDIT.union(READ), BACKUP), |call| {
+        Box::pin(snapshots::files(call))
+    }),
     route(
         Method::GET,
         "admin/datastore/{store}/namespace",
@@ -241,13 +245,9 @@ pub(crate) static ROUTES: &[Route] = &[
     raw(Method::GET, "admin/datastore/{store}/download-decoded", FILE, content(READ, BACKUP), |call| {
         Box::pin(downloads::download_decoded(call))
     }),
-    raw(
-        Method::POST,
-        "admin/datastore/{store}/upload-backup-log",
-        SNAPSHOT,
-        content(NONE, BACKUP),
-        |call| Box::pin(downloads::upload_log(call)),
-    ),
+    raw(Method::POST, "admin/datastore/{store}/upload-backup-log", SNAPSHOT, content(NONE, BACKUP), |call| {
+        Box::pin(downloads::upload_log(call))
+    }),
     raw(
         Method::GET,
         "backup",
@@ -264,11 +264,7 @@ pub(crate) static ROUTES: &[Route] = &[
         Access::Anyone,
         |call| Box::pin(writer::open::open(call)),
     ),
-    raw(
-        Method::GET,
-        "reader",
-        &[STORE, NS, TYPE, ID, TIME, optional("debug", Kind::Bool)],
-        Access::Anyone,
-        |call| Box::pin(reader::open(call)),
-    ),
+    raw(Method::GET, "reader", &[STORE, NS, TYPE, ID, TIME, optional("debug", Kind::Bool)], Access::Anyone, |call| {
+        Box::pin(reader::open(call))
+    }),
 ];

@@ -23,7 +23,11 @@ use crate::http::route;
 use crate::state::State;
 
 /// Answers a request; `connection` is busy until the answer is sent.
-pub(crate) async fn answer(state: Arc<State>, connection: Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    state: Arc<State>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let busy = connection.busy();
     let (method, target) = (request.method().clone(), request.uri().path().to_owned());
     let (envelope, result) = process(&state, request).await;

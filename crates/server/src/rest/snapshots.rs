@@ -2,7 +2,9 @@
 
 use api_types::{SnapshotFile, SnapshotListItem, Verification};
 use datastore::{Datastore, SnapshotEntry};
-use formats::{AuthId, BackupId, BackupType, CryptMode, DataBlob, GroupId, MANIFEST_NAME, Manifest, Namespace, SnapshotId};
+use formats::{
+    AuthId, BackupId, BackupType, CryptMode, DataBlob, GroupId, MANIFEST_NAME, Manifest, Namespace, SnapshotId,
+};
 
 use super::call::{Call, OwnerCheck};
 use super::groups::{first_line, readable_owner};
@@ -77,7 +79,8 @@ fn item(
             item.files = described(&manifest, &blob, &names);
             item.size = Some(item.files.iter().filter_map(|file| file.size).sum());
             item.comment = manifest.notes().and_then(first_line);
-            item.verification = manifest.verify_state().map(|state| Verification { upid: state.upid, state: state.state });
+            item.verification =
+                manifest.verify_state().map(|state| Verification { upid: state.upid, state: state.state });
             // A fingerprint that is none would break the whole list at the peer.
             item.fingerprint = manifest.key_fingerprint().ok().flatten();
         }

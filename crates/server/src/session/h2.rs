@@ -79,8 +79,7 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
     session: &Arc<S>,
     routes: &'static [SessionRoute<S>],
 ) {
-    let sessions = state.sessions.fetch_add(1, Ordering::Relaxed) + 1;
-    let window = state.settings.window(sessions);
+    let window = state.settings.window(state.sessions.load(Ordering::Relaxed));
     let service = {
         let (state, session) = (Arc::clone(state), Arc::clone(session));
         hyper::service::service_fn(move |request| {
@@ -104,7 +103,6 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
         }
         () = state.tracker.stopped() => tracing::info!("session ended by the shutdown"),
     }
-    state.sessions.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn answer<S: Send + Sync + 'static>(

@@ -18,6 +18,7 @@ use crate::http::params::{TEXT, required};
 use crate::http::reply::Reply;
 use crate::rest::access::Scope;
 use crate::rest::call::{Call, OwnerCheck};
+use crate::state::SessionPlace;
 use crate::stores::{Operation, Purpose};
 use config::acl::Privileges;
 
@@ -31,6 +32,7 @@ pub(crate) struct Reader {
     sending: Arc<Semaphore>,
     _lock: SnapshotLock,
     _operation: Operation,
+    _place: SessionPlace,
 }
 
 /// Calls of a reader session.
@@ -69,6 +71,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
     let caller = call.identity()?.clone();
     let store = call.datastore(Purpose::Read)?;
     upgrade::check(&call.headers, READER_PROTOCOL)?;
+    let place = call.state.session_place()?;
     let operation = call.state.stores.operation(&name, Purpose::Read);
     let budget = call.state.settings.reader_budget;
     let reader = call
@@ -84,7 +87,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
             let places = usize::try_from(budget / FIXED_CHUNK_SIZE).unwrap_or(1).max(1);
             let sending = Arc::new(Semaphore::new(places));
             let allowed = RwLock::default();
-            Ok(Reader { store, ns, snapshot, allowed, sending, _lock: lock, _operation: operation })
+            Ok(Reader { store, ns, snapshot, allowed, sending, _lock: lock, _operation: operation, _place: place })
         })
         .await??;
     let connection = call.upgrade.take().ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
@@ -127,8 +130,7 @@ async fn download(call: SessionCall<Reader>) -> Result<Reply, ApiError> {
 impl Reader {
     /// Reads a file. An index allows its chunks from then on.
     fn file(&self, name: &ArchiveName) -> Result<Bytes, ApiError> {
-        let bytes =
-            self.store.read_file(&self.ns, &self.snapshot, name).map_err(|error| unreadable(name, error))?;
+        let bytes = self.store.read_file(&self.ns, &self.snapshot, name).map_err(|error| unreadable(name, error))?;
         let bytes = Bytes::from(bytes);
         if name.kind() != ArchiveKind::Blob {
             let index = Index::parse(name.kind(), bytes.clone())

@@ -28,10 +28,8 @@ pub(crate) async fn previous(call: SessionCall<Writer>) -> Result<Reply, ApiErro
     let bytes = call
         .state
         .blocking(move || {
-            let bytes = reading
-                .store
-                .read_file(&reading.ns, &snapshot, &name)
-                .map_err(|error| unreadable(&name, error))?;
+            let bytes =
+                reading.store.read_file(&reading.ns, &snapshot, &name).map_err(|error| unreadable(&name, error))?;
             let bytes = Bytes::from(bytes);
             if name.kind() != ArchiveKind::Blob {
                 let index = Index::parse(name.kind(), bytes.clone())

@@ -90,7 +90,8 @@ impl Writer {
 
 /// Reads the uploaded manifest and writes it anew with the statistics of the upload.
 fn rewritten(staged: &Staged, statistics: &Statistics) -> Result<DataBlob, ApiError> {
-    let refuse = |error: &dyn std::fmt::Display| ApiError::bad_request(format!("unable to update manifest blob - {error}"));
+    let refuse =
+        |error: &dyn std::fmt::Display| ApiError::bad_request(format!("unable to update manifest blob - {error}"));
     let Some(uploaded) = staged.manifest().clone() else { return Err(refuse(&"no manifest was uploaded")) };
     let blob = DataBlob::parse(uploaded).map_err(|error| refuse(&error))?;
     let plain = blob.decode(None, MAX_BLOB_PLAIN).map_err(|error| refuse(&error))?;

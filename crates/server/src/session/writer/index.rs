@@ -68,7 +68,9 @@ impl Indexes {
                 return Err(ApiError::bad_request(format!("fixed writer '{wid}' takes no chunk of {size} bytes")));
             }
             if size < FIXED_CHUNK_SIZE && index.short_uploads > 0 {
-                return Err(ApiError::bad_request(format!("fixed writer '{wid}' - a second chunk is short, only the last may be")));
+                return Err(ApiError::bad_request(format!(
+                    "fixed writer '{wid}' - a second chunk is short, only the last may be"
+                )));
             }
         }
         Ok(())
@@ -86,7 +88,14 @@ impl Indexes {
         Ok(())
     }
 
-    fn append(&mut self, wid: u64, kind: ArchiveKind, digest: ChunkDigest, offset: u64, length: u64) -> Result<(), ApiError> {
+    fn append(
+        &mut self,
+        wid: u64,
+        kind: ArchiveKind,
+        digest: ChunkDigest,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), ApiError> {
         let index = self.get(wid, kind)?;
         let refuse = |name: &ArchiveName, reason: String| {
             ApiError::bad_request(format!("{} writer '{name}' append failed - {reason}", word(kind)))
@@ -95,7 +104,10 @@ impl Indexes {
             None => return Err(refuse(&index.name, "already closed".into())),
             Some(Draft::Dynamic(writer)) => {
                 if offset != writer.end() {
-                    return Err(refuse(&index.name, format!("chunk at offset {offset}, but the archive ends at {}", writer.end())));
+                    return Err(refuse(
+                        &index.name,
+                        format!("chunk at offset {offset}, but the archive ends at {}", writer.end()),
+                    ));
                 }
                 let end = offset.saturating_add(length);
                 writer.push(digest, end).map_err(|error| refuse(&index.name, error.to_string()))?;
@@ -114,10 +126,18 @@ impl Indexes {
     }
 
     /// Checks the numbers of a close. A wrong checksum closes the index for good, other errors leave it open.
-    fn close(&mut self, wid: u64, kind: ArchiveKind, count: u64, size: u64, csum: &[u8; 32]) -> Result<Closed, ApiError> {
+    fn close(
+        &mut self,
+        wid: u64,
+        kind: ArchiveKind,
+        count: u64,
+        size: u64,
+        csum: &[u8; 32],
+    ) -> Result<Closed, ApiError> {
         let index = self.get(wid, kind)?;
         let name = index.name.clone();
-        let refuse = |reason: String| ApiError::bad_request(format!("{} writer '{name}' close failed - {reason}", word(kind)));
+        let refuse =
+            |reason: String| ApiError::bad_request(format!("{} writer '{name}' close failed - {reason}", word(kind)));
         let Some(draft) = &index.draft else { return Err(refuse("already closed".into())) };
         let (chunks, wanted_size, found) = match draft {
             Draft::Dynamic(writer) => (index.appended, Some(writer.end()), writer.csum()),
@@ -175,7 +195,9 @@ impl Closed {
             None => return Err(ApiError::bad_request(format!("index '{}' already closed", self.name))),
         };
         let name = self.name;
-        result.map(|file| (name.clone(), file)).map_err(|error| ApiError::bad_request(format!("index '{name}': {error}")))
+        result
+            .map(|file| (name.clone(), file))
+            .map_err(|error| ApiError::bad_request(format!("index '{name}': {error}")))
     }
 }
 

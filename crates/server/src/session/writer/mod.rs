@@ -21,6 +21,7 @@ use crate::http::body::discard;
 use crate::http::input::Input;
 use crate::http::params::{Kind, Param, TEXT, optional, required};
 use crate::http::reply::Reply;
+use crate::state::SessionPlace;
 use crate::stores::Operation;
 use known::KnownChunks;
 use phase::PhaseCell;
@@ -43,6 +44,7 @@ pub(crate) struct Writer {
     /// What the session has made so far; taken out by its end. Calls that write a file hold it shared.
     staged: RwLock<Option<Staged>>,
     _operation: Operation,
+    _place: SessionPlace,
 }
 
 /// What the session has made so far.

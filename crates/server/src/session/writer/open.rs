@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::reply::Reply;
 use crate::rest::call::{Call, OwnerCheck};
 use crate::session::{h2, upgrade};
-use crate::state::State;
+use crate::state::{SessionPlace, State};
 use crate::stores::{Operation, Purpose};
 use crate::upid;
 
@@ -32,6 +32,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
     let request = Opening {
         number: call.state.session_number(),
         operation: call.state.stores.operation(&name, Purpose::Write),
+        place: call.state.session_place()?,
         store,
         ns,
         snapshot,
@@ -72,23 +73,28 @@ struct Opening {
     benchmark: bool,
     verify_after: bool,
     operation: Operation,
+    place: SessionPlace,
 }
 
 impl Opening {
     /// Makes group and snapshot under their locks. Whatever fails, nothing of it stays.
     fn open(self) -> Result<Writer, ApiError> {
-        let Opening { number, store, ns, snapshot, caller, benchmark, verify_after, operation } = self;
+        let Opening { number, store, ns, snapshot, caller, benchmark, verify_after, operation, place } = self;
         if !store.namespace_exists(&ns)? {
             return Err(ApiError::not_found(format!("namespace '{ns}' does not exist")));
         }
         if benchmark != is_benchmark(&snapshot.group) {
-            return Err(ApiError::bad_request("the benchmark flag goes with the group host/benchmark, and only with it"));
+            return Err(ApiError::bad_request(
+                "the benchmark flag goes with the group host/benchmark, and only with it",
+            ));
         }
         let guard = store.begin_writing()?;
         let (group, owner, created) = store.lock_or_create_group(&ns, &snapshot.group, &caller)?;
         let prepared = (|| {
             if !benchmark && !OwnerCheck::always(&caller).passes(&owner) {
-                return Err(ApiError::bad_request(format!("backup owner check failed ({caller} is not the owner {owner})")));
+                return Err(ApiError::bad_request(format!(
+                    "backup owner check failed ({caller} is not the owner {owner})"
+                )));
             }
             let previous = previous(&store, &ns, &snapshot)?;
             let staged = store.stage(&ns, &snapshot, &group)?;
@@ -121,6 +127,7 @@ impl Opening {
             statistics: Mutex::new(Statistics::default()),
             staged: RwLock::new(Some(staged)),
             _operation: operation,
+            _place: place,
         })
     }
 }
