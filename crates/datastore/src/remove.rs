@@ -55,7 +55,6 @@ impl Datastore {
         let (ns, snapshot) = (lock.namespace(), lock.snapshot());
         let manifest_lock = self.lock_manifest(ns, snapshot)?;
         if !force && self.protected(ns, snapshot)? {
-            manifest_lock.unlink()?;
             return Err(DatastoreError::Protected { what: self.snapshot_text(ns, snapshot) });
         }
         let dir = self.snapshot_dir(ns, snapshot);

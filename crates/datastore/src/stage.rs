@@ -14,7 +14,7 @@ use crate::error::{DatastoreError, Result};
 use crate::files::{self, EntryKind, TempFile};
 use crate::locks::object::Mode;
 use crate::locks::{GroupLock, SnapshotLock};
-use crate::snapshots::max_len;
+use crate::snapshots::{PROTECTED_NAME, max_len};
 use crate::store::{Datastore, SyncLevel};
 
 const FILE_MODE: u32 = 0o644;
@@ -47,11 +47,23 @@ pub struct StagedSnapshot {
 impl Datastore {
     /// Begins a new snapshot that is removed again when it is dropped without commit.
     ///
+    /// A directory without manifest, left by a session that was killed, is emptied and used: its lock proves that nobody writes
+    /// to it any more.
+    ///
     /// # Errors
-    /// Already exists; [`Busy`](DatastoreError::Busy); `group` is not the lock of the snapshot's group.
+    /// Already exists, finished or protected; [`Busy`](DatastoreError::Busy); `group` is not the lock of the snapshot's group.
     pub fn stage(&self, ns: &Namespace, snapshot: &SnapshotId, group: &GroupLock) -> Result<StagedSnapshot> {
         let (staged, made) = self.stage_as(Kind::New, ns, snapshot, group)?;
-        if made { Ok(staged) } else { Err(staged.forget_existing()) }
+        if !made {
+            for kept in [MANIFEST_NAME, PROTECTED_NAME] {
+                if files::exists(&staged.dir.join(kept))? {
+                    return Err(staged.forget_existing());
+                }
+            }
+            files::remove_tree(&staged.dir)?;
+            files::make_dir(&staged.dir, 0o755, self.owner_of_files())?;
+        }
+        Ok(staged)
     }
 
     /// Begins a snapshot, or goes on with one that was left without manifest. What is there is kept when the result is dropped.
@@ -193,6 +205,11 @@ impl StagedSnapshot {
             self.tidy(manifest)?;
         }
         let path = self.dir.join(MANIFEST_NAME);
+        // Notes may be edited without the snapshot's lock; that must not bring an old manifest back.
+        let _editing = match self.kind {
+            Kind::Reopened => Some(self.store.lock_manifest(self.namespace(), self.snapshot())?),
+            Kind::New | Kind::Resumable => None,
+        };
         let pending = std::mem::take(&mut *self.pending());
         if self.kind == Kind::Reopened && pending.is_empty() {
             self.store.replace_small(&path, manifest.as_bytes())?;

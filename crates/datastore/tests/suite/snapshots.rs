@@ -250,6 +250,22 @@ fn staging_what_exists_is_refused_and_leaves_it_alone() {
 }
 
 #[test]
+fn what_a_killed_session_left_makes_way_for_the_next_one() {
+    let store = TestStore::new("tank");
+    let (manifest, file, blob) = tiny(&snapshot(), b"content");
+    let (group, ..) = store.store().lock_or_create_group(&root(), &snapshot().group, &owner()).unwrap();
+    let dir = store.path().join(snapshot().dir_path());
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("left.fidx"), "partial").unwrap();
+
+    let staged = store.store().stage(&root(), &snapshot(), &group).unwrap();
+    staged.write_file(&file, blob.as_bytes()).unwrap();
+    staged.commit(&manifest).unwrap();
+
+    assert_eq!(store.store().snapshot_files(&root(), &snapshot()).unwrap(), ["a.conf.blob", "index.json.blob"]);
+}
+
+#[test]
 fn the_lock_of_another_group_does_not_do() {
     let store = TestStore::new("tank");
     let (other, ..) = store.store().lock_or_create_group(&root(), &name("host/b"), &owner()).unwrap();
