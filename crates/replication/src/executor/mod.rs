@@ -112,19 +112,18 @@ pub async fn execute(
 
     let mut report = opening_report(&plan);
     let tail = Slot::default();
-    let work = async { engine.create_namespaces(&plan, &tail).await };
     let created = tokio::select! {
         biased;
         () = control.cancelled() => Vec::new(),
-        created = work => created,
+        created = engine.create_namespaces(&plan, &tail) => created,
     };
     let jobs = group_jobs(&plan, &created);
     let slots: Vec<Slot> = jobs.iter().map(|_| Slot::default()).collect();
-    let mut clean = created.len() == plan.namespaces.len();
-    engine.groups(options.worker_threads, jobs, &slots).await;
-    for slot in slots {
-        let part = slot.take();
-        clean &= part.errors.is_empty();
+    engine.groups(options.worker_threads, jobs, &slots, &tail).await;
+    let parts: Vec<Report> = slots.iter().map(Slot::take).collect();
+    let clean =
+        report.errors.is_empty() && tail.lock().errors.is_empty() && parts.iter().all(|part| part.errors.is_empty());
+    for part in parts {
         report.absorb(part);
     }
     tokio::select! {
@@ -260,7 +259,7 @@ impl Engine {
     }
 
     /// Works on all groups, a few at a time. Returns early, with all work dropped, when the run is cancelled.
-    async fn groups(self: &Arc<Self>, workers: usize, jobs: Vec<GroupJob>, slots: &[Slot]) {
+    async fn groups(self: &Arc<Self>, workers: usize, jobs: Vec<GroupJob>, slots: &[Slot], tail: &Slot) {
         let mut waiting = jobs.into_iter().zip(slots);
         let mut running = JoinSet::new();
         loop {
@@ -281,19 +280,16 @@ impl Engine {
                     None => break,
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
-                        let error = EndError::skip("work on a group broke off").caused_by(error);
-                        if let Some(slot) = slots.first() {
-                            self.fail(slot, "run", &error);
-                        }
+                        self.fail(tail, "run", &EndError::skip("work on a group broke off").caused_by(error));
                     }
                 },
             }
         }
         let left: Vec<String> = waiting.map(|(job, _)| place(&job.target_ns, &job.plan.id)).collect();
-        if let (Some(first), Some(slot)) = (left.first(), slots.last()) {
+        if let Some(first) = left.first() {
             let message = format!("{} groups were not started, since nothing else could succeed", left.len());
             let at = if left.len() == 1 { first.clone() } else { format!("{first} and after") };
-            slot.lock().errors.push(Problem::new(at, message));
+            tail.lock().errors.push(Problem::new(at, message));
         }
     }
 

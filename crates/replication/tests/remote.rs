@@ -1,0 +1,288 @@
+//! Pull and push between a datastore of ours and a real server, over TLS on the loopback.
+
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use client::{Credentials, Remote, RemoteAddress, Traffic, Trust};
+use config::acl::{AclAction, AclChange, AclPath, Role};
+use config::{DatastoreConfig, Paths, ServerConf, TokenConfig, UserConfig};
+use datastore::fixtures::{TestStore, noise};
+use datastore::{CreateOptions, Datastore, StoreConfig, SyncLevel};
+use formats::{AuthId, CryptKey, Namespace, StoreName};
+use replication::{
+    Direction, JobOptions, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Report, RunControl, RunResult, Silent,
+    run,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A server of its own with one datastore and one token that may do everything.
+struct TestServer {
+    _dir: tempfile::TempDir,
+    store: Datastore,
+    identity: AuthId,
+    secret: String,
+    trust: Trust,
+    port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under_root(dir.path());
+        let path = dir.path().join("store");
+        Datastore::create(&path, &CreateOptions { lazy_chunk_dirs: true, ..CreateOptions::default() }).unwrap();
+        let mut entry = DatastoreConfig::new("tank".parse().unwrap(), &path);
+        entry.tuning = Some("sync-level=none".to_owned());
+        config::datastores::create(&paths, &entry).unwrap();
+        let user = UserConfig::new("backup@pbs".parse().unwrap());
+        config::users::create(&paths, &user, None).unwrap();
+        let token = TokenConfig::new(&user.userid, &"sync".parse().unwrap()).unwrap();
+        let token = config::users::generate_token(&paths, &token, None).unwrap();
+        for auth_id in [AuthId::from(user.userid), token.tokenid.clone()] {
+            let action = AclAction::Grant { propagate: true };
+            let change = AclChange { path: AclPath::root(), auth_id, role: Role::Admin, action };
+            config::acl::update(&paths, &change, None).unwrap();
+        }
+        let certificate = config::cert::ensure(&paths, &ServerConf::default(), chrono::Utc::now()).unwrap();
+        let fingerprint = config::cert::info("cert.pem", &certificate.certificate_pem).unwrap().fingerprint;
+        let tls =
+            server::server_config(certificate.certificate_pem.as_bytes(), certificate.key_pem.as_bytes()).unwrap();
+        let prepared = server::Server::new(paths.clone(), server::Settings::default(), tls).unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            server::run(listener, prepared, async move {
+                let _ = stopped.await;
+            })
+            .await
+            .unwrap();
+        });
+        let name = "tank".parse().unwrap();
+        let config = StoreConfig { name, path, locks: paths.locks(), sync_level: SyncLevel::None };
+        Self {
+            store: Datastore::open(config).unwrap(),
+            _dir: dir,
+            identity: token.tokenid,
+            secret: token.value,
+            trust: Trust::Fingerprints(vec![fingerprint]),
+            port,
+            stop: Some(stop),
+            running: Some(running),
+        }
+    }
+
+    fn remote(&self) -> (Remote, StoreName, Arc<Traffic>) {
+        let traffic = Traffic::new();
+        let credentials = Credentials::Token { auth_id: self.identity.clone(), secret: self.secret.clone() };
+        let address = RemoteAddress::new("127.0.0.1", self.port);
+        let remote = Remote::new(address, credentials, self.trust.clone(), Arc::clone(&traffic)).unwrap();
+        (remote, "tank".parse().unwrap(), traffic)
+    }
+
+    /// Fills the server's datastore by a local sync.
+    async fn fill(&self, from: &Datastore) {
+        let source = Arc::new(LocalSource::new(from.clone()));
+        let target = Arc::new(LocalTarget::new(self.store.clone()).unwrap());
+        let options = JobOptions::new(Direction::Pull, "root@pam".parse().unwrap());
+        let report = run(&options, source, target, &RunControl::new(), Arc::new(Silent)).await;
+        assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    }
+
+    async fn pull(&self, options: &JobOptions, to: &Datastore) -> (Report, u64) {
+        let (remote, store, traffic) = self.remote();
+        let source = Arc::new(RemoteSource::new(remote, store));
+        let target = Arc::new(LocalTarget::new(to.clone()).unwrap());
+        let report = run(options, source, target, &RunControl::new(), Arc::new(Silent)).await;
+        (report, traffic.bytes_in())
+    }
+
+    async fn push(&self, from: &Datastore, change: impl FnOnce(&mut JobOptions)) -> (Report, u64) {
+        let (remote, store, traffic) = self.remote();
+        let source = Arc::new(LocalSource::new(from.clone()));
+        let target = Arc::new(RemoteTarget::connect(remote, store).await.unwrap());
+        let mut options = JobOptions::new(Direction::Push, self.identity.clone());
+        change(&mut options);
+        let report = run(&options, source, target, &RunControl::new(), Arc::new(Silent)).await;
+        (report, traffic.bytes_out())
+    }
+
+    async fn stop(mut self) {
+        drop(self.stop.take());
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
+    }
+}
+
+fn pull_options() -> JobOptions {
+    JobOptions::new(Direction::Pull, "root@pam".parse().unwrap())
+}
+
+fn filled() -> TestStore {
+    let source = TestStore::new("source");
+    let image = noise(1, 9 << 20);
+    let mut later = image.clone();
+    later[5 << 20] ^= 1;
+    source.backup("", "vm/100", 1_700_000_000, &[("disk.img", &image), ("vm.conf", b"cores: 4")]);
+    source.backup("", "vm/100", 1_700_000_100, &[("disk.img", &later), ("vm.conf", b"cores: 4")]);
+    source.backup("site/lab", "host/elsa", 1_700_000_050, &[("root.pxar", &noise(2, 300_000))]);
+    let key = CryptKey::from_bytes([9; 32]);
+    source.encrypted_backup("site", "ct/7", 1_700_000_060, &[("root.pxar", &noise(3, 200_000))], &key);
+    source.signed_backup("site", "ct/8", 1_700_000_070, &[("root.pxar", &noise(4, 200_000))], &key);
+    source
+}
+
+/// All snapshot files below a datastore with their bytes.
+fn snapshot_files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut dirs) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+            } else if [".fidx", ".didx", ".blob"].iter().any(|end| name.ends_with(end)) {
+                let path = entry.path().strip_prefix(root).unwrap().to_owned();
+                files.insert(path, std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_reproduces_every_file_and_a_second_one_moves_nothing() {
+    let (server, origin, target) = (TestServer::start().await, filled(), TestStore::new("target"));
+    server.fill(origin.store()).await;
+
+    let (first, _) = server.pull(&pull_options(), target.store()).await;
+    let (second, wire) = server.pull(&pull_options(), target.store()).await;
+
+    assert_eq!(first.result, RunResult::Ok, "{:?}", first.errors);
+    assert_eq!(first.snapshots_copied, 5);
+    assert_eq!(snapshot_files(target.path()), snapshot_files(origin.path()));
+    assert!(second.moved_nothing(), "{second:?}");
+    assert!(wire < 200_000, "{wire} bytes to find nothing to do");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_golden_datastore_is_pulled_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("golden");
+    golden::unpack(&path, golden::Dirs::Lazy).unwrap();
+    let locks = dir.path().join("locks");
+    let config =
+        StoreConfig { name: "golden".parse().unwrap(), path: path.clone(), locks, sync_level: SyncLevel::None };
+    let (server, target) = (TestServer::start().await, TestStore::new("target"));
+    server.fill(&Datastore::open(config).unwrap()).await;
+
+    let (report, _) = server.pull(&pull_options(), target.store()).await;
+
+    assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    assert_eq!(report.chunks_transferred as usize, golden::CHUNKS - 1);
+    assert_eq!(snapshot_files(target.path()), snapshot_files(&path));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_gives_the_remote_the_same_backups_with_valid_signatures() {
+    let (server, origin) = (TestServer::start().await, filled());
+
+    let (first, _) = server.push(origin.store(), |_| {}).await;
+    let (second, wire) = server.push(origin.store(), |_| {}).await;
+
+    assert_eq!(first.result, RunResult::Ok, "{:?}", first.errors);
+    assert_eq!((first.snapshots_copied, first.chunks_transferred), (5, 3 + 1 + 5 + 4 + 4));
+    assert!(second.moved_nothing(), "{second:?}");
+    assert!(wire < 50_000, "{wire} bytes to find nothing to do");
+    for (ns, id) in [
+        ("", "vm/100/2023-11-14T22:15:00Z"),
+        ("site", "ct/7/2023-11-14T22:14:20Z"),
+        ("site", "ct/8/2023-11-14T22:14:30Z"),
+    ] {
+        let (ns, id): (Namespace, _) = (ns.parse().unwrap(), id.parse().unwrap());
+        let (ours, _) = origin.store().manifest(&ns, &id).unwrap();
+        let (theirs, _) = server.store.manifest(&ns, &id).unwrap();
+        assert_eq!(theirs.canonical_signed_part(), ours.canonical_signed_part());
+        assert_eq!(theirs.signature, ours.signature);
+        for info in &ours.files {
+            let read = |store: &Datastore| store.read_file(&ns, &id, &info.filename).unwrap();
+            let (ours, theirs) = (read(origin.store()), read(&server.store));
+            // An index differs in its header alone.
+            let from = if info.filename.as_str().ends_with("idx") { 4096 } else { 0 };
+            assert_eq!(ours[from..], theirs[from..], "{}", info.filename);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_groups_with_equal_data_are_pulled_once() {
+    let (server, origin, target) = (TestServer::start().await, TestStore::new("origin"), TestStore::new("target"));
+    let image = noise(7, 24 << 20);
+    origin.backup("", "vm/1", 1_700_000_000, &[("disk.img", &image)]);
+    origin.backup("", "vm/2", 1_700_000_000, &[("disk.img", &image)]);
+    server.fill(origin.store()).await;
+
+    let (report, wire) = server.pull(&pull_options(), target.store()).await;
+
+    assert_eq!((report.chunks_transferred, report.chunks_reused), (6, 6));
+    assert!(wire < (24 << 20) + (1 << 20), "{wire} bytes on the wire for {} of data", image.len());
+    assert_eq!(snapshot_files(target.path()), snapshot_files(origin.path()));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirroring_push_removes_what_vanished_at_the_remote() {
+    let (server, origin) = (TestServer::start().await, filled());
+    server.push(origin.store(), |_| {}).await;
+    origin.store().remove_namespace(&"site/lab".parse().unwrap(), true).unwrap();
+    origin.store().remove_group(&"site".parse().unwrap(), &"ct/7".parse().unwrap()).unwrap();
+    origin.store().remove_snapshot(&Namespace::root(), &"vm/100/2023-11-14T22:13:20Z".parse().unwrap(), false).unwrap();
+
+    let (report, _) = server.push(origin.store(), |options| options.remove_vanished = true).await;
+
+    assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    assert_eq!((report.snapshots_removed, report.groups_removed, report.namespaces_removed), (3, 2, 1));
+    assert_eq!(
+        snapshot_files(server.store.path()).into_keys().collect::<Vec<_>>(),
+        snapshot_files(origin.path()).into_keys().collect::<Vec<_>>()
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_not_there_is_a_clear_error() {
+    let (server, target) = (TestServer::start().await, TestStore::new("target"));
+    let options = JobOptions { source_ns: "nowhere".parse().unwrap(), ..pull_options() };
+
+    let (report, _) = server.pull(&options, target.store()).await;
+
+    assert_eq!(report.result, RunResult::Error);
+    assert!(report.errors[0].to_string().contains("nowhere"), "{}", report.errors[0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_to_a_group_of_another_owner_is_an_error_that_names_both() {
+    let (server, origin) = (TestServer::start().await, filled());
+    // Filled locally: its groups belong to the superuser.
+    server.fill(origin.store()).await;
+    origin.backup("", "vm/100", 1_700_000_200, &[("vm.conf", b"cores: 8")]);
+
+    let (report, _) = server.push(origin.store(), |_| {}).await;
+
+    assert_eq!(report.result, RunResult::Error);
+    let message = &report.errors[0].message;
+    assert!(message.contains("root@pam") && message.contains("backup@pbs!sync"), "{message}");
+    assert_eq!(report.snapshots_copied, 0);
+    server.stop().await;
+}
