@@ -1,8 +1,11 @@
 //! Death at every call in turn.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{pull, push, sync_with};
 use crate::memory::MemoryStore;
-use crate::{JobOptions, RunResult};
+use crate::{Event, JobOptions, Monitor, RunControl, RunResult, run};
 
 fn source() -> MemoryStore {
     let store = MemoryStore::new();
@@ -70,4 +73,42 @@ async fn a_pull_that_dies_anywhere_converges_and_transfers_only_the_rest() {
 async fn a_push_that_dies_anywhere_converges() {
     assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), true).await > 40);
     assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), false).await > 20);
+}
+
+/// Stops the run at the event of a number.
+struct StopAt {
+    control: RunControl,
+    left: AtomicU64,
+}
+
+impl Monitor for StopAt {
+    fn event(&self, _event: Event) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            self.control.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_stopped_at_any_event_leaves_nothing_half_visible_and_the_next_one_completes_it() {
+    let source = source();
+    for target in [MemoryStore::new, || MemoryStore::new().as_remote()] {
+        let options = if target().shares_chunks() { pull() } else { push() };
+        for cut in 0.. {
+            let (target, control) = (target(), RunControl::new());
+            let monitor = Arc::new(StopAt { control: control.clone(), left: AtomicU64::new(cut) });
+            let (from, to) = (Arc::new(source.clone()), Arc::new(target.clone()));
+
+            let report = run(&options, from, to, &control, monitor).await;
+
+            assert_eq!(target.check(), Ok(()), "stopped at event {cut}");
+            if !report.cancelled {
+                assert!(cut > 20);
+                break;
+            }
+            let again = sync_with(&options, &source, &target).await;
+            assert_eq!(again.result, RunResult::Ok, "stopped at event {cut}: {:?}", again.errors);
+            assert_eq!(target.contents(), source.contents(), "stopped at event {cut}");
+        }
+    }
 }
