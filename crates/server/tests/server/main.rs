@@ -1,0 +1,12 @@
+//! The real server on a loopback port with real TLS, real files and real clients.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
+mod auth;
+mod binary;
+mod golden_answers;
+mod permissions;
+mod sessions;
+mod shutdown;
+mod support;
+mod transport;
