@@ -13,6 +13,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// A parsed request body must be complete within this time of its head.
     pub body_timeout: Duration,
+    /// An upload may pause for this time before it gives its memory back.
+    pub upload_stall: Duration,
     /// A connection without a request is closed after this time.
     pub idle_timeout: Duration,
     /// At a shutdown, running calls get this time to end.
@@ -37,6 +39,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            upload_stall: Duration::from_secs(5 * 60),
             idle_timeout: Duration::from_secs(15 * 60),
             shutdown_timeout: Duration::from_secs(10),
             max_sessions: 64,

@@ -93,13 +93,15 @@ pub(crate) async fn read_limited(body: Incoming, limit: usize, patience: Duratio
     }
 }
 
-/// Reads a body that must be exactly `length` bytes long.
+/// Reads a body that must be exactly `length` bytes long; no two of its frames may be `patience` apart.
 ///
 /// # Errors
-/// 400 when it is shorter, longer or breaks off.
-pub(crate) async fn read_exact(mut body: Incoming, length: usize) -> Result<Bytes, ApiError> {
+/// 400 when it is shorter, longer, breaks off or stalls.
+pub(crate) async fn read_exact(mut body: Incoming, length: usize, patience: Duration) -> Result<Bytes, ApiError> {
     let mut parts = Parts::default();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let next = tokio::time::timeout(patience, body.frame()).await;
+        let Some(frame) = next.map_err(|_| ApiError::bad_request("upload stalled"))? else { break };
         let frame = frame.map_err(|error| ApiError::bad_request(format!("upload broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if parts.length + data.len() > length {

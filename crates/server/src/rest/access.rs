@@ -18,7 +18,7 @@ pub(crate) enum Access {
         /// Any of these: the owner of the group is checked too.
         limited: Privileges,
     },
-    /// Privileges on the datastore alone.
+    /// Any of these privileges on the datastore; the refusal is sent a little late.
     Store(Privileges),
 }
 

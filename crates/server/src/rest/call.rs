@@ -56,7 +56,9 @@ impl Call {
             }
             Access::Store(privileges) => {
                 let store: StoreName = call.params.parse("store")?;
-                call.require(&store, &Namespace::root(), privileges)?;
+                if !call.privileges(&store, &Namespace::root()).intersects(privileges) {
+                    return Err(ApiError::forbidden_by_route());
+                }
             }
             Access::Content { full, limited } => {
                 let (store, ns) = (call.params.parse("store")?, call.params.namespace("ns")?);

@@ -16,7 +16,7 @@ use crate::state::now;
 
 /// `POST /access/ticket`: by password, or by a ticket that is still good.
 pub(crate) async fn login(call: Call) -> Result<Reply, ApiError> {
-    let user: UserId = call.params.parse("username").map_err(|_| ApiError::login_failed())?;
+    let user: UserId = call.params.parse("username")?;
     let http_only = call.params.bool("http-only", false);
     let from_cookie = http_only.then(|| cookie::host_ticket(&call.headers)).flatten();
     let password = call.params.opt_text("password").map(str::to_owned);

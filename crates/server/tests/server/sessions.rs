@@ -272,3 +272,15 @@ async fn a_store_that_wants_it_verifies_new_snapshots() {
     drop(session);
     until("the snapshot is verified", async || listed(&server).await[0]["verification"]["state"] == "ok").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_stalls_gives_its_memory_back() {
+    let settings = server::Settings { upload_stall: Duration::from_millis(300), ..server::Settings::default() };
+    let server = TestServer::start_with(settings).await;
+    let session = server.writer(SNAPSHOT).await.unwrap();
+    assert_eq!(session.post("dynamic_index?archive-name=a.didx").await.data(), 1);
+    let digest = ChunkDigest::of(b"never sent");
+    let answer = session.stall(&format!("dynamic_chunk?digest={digest}&encoded-size=1000&size=1000&wid=1")).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (400, "upload stalled"));
+    chunk(&session, "dynamic", 1, b"the session goes on").await;
+}

@@ -224,9 +224,12 @@ impl TestServer {
     }
 }
 
+/// A body that is all there, or never comes.
+type UploadBody = http_body_util::Either<Full<Bytes>, Never>;
+
 /// A session, seen from its client. Dropping it breaks the connection.
 pub(crate) struct Session {
-    sender: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    sender: hyper::client::conn::http2::SendRequest<UploadBody>,
     connection: JoinHandle<()>,
 }
 
@@ -243,8 +246,18 @@ impl Session {
             .method(method)
             .uri(format!("https://localhost:8007/{path}"))
             .header(CONTENT_TYPE, content_type)
-            .body(Full::from(body))
+            .body(UploadBody::Left(Full::from(body)))
             .unwrap();
+        self.request(request).await
+    }
+
+    /// A POST whose body never comes.
+    pub(crate) async fn stall(&self, path: &str) -> Answer {
+        let uri = format!("https://localhost:8007/{path}");
+        self.request(Request::post(uri).body(UploadBody::Right(Never)).unwrap()).await
+    }
+
+    async fn request(&self, request: Request<UploadBody>) -> Answer {
         let mut sender = self.sender.clone();
         let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("no answer").unwrap();
         finish(response).await
@@ -374,4 +387,20 @@ fn connector(certificate_pem: &[u8]) -> TlsConnector {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsConnector::from(Arc::new(config))
+}
+
+/// A body of which nothing ever comes.
+#[derive(Debug)]
+pub(crate) struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn upload(mut call: SessionCall<Writer>, kind: ArchiveKind) -> 
 
     let share = call.state.uploads.share(session.number, encoded_size).await;
     let length = usize::try_from(encoded_size).map_err(|_| ApiError::parameter("encoded-size", "too large"))?;
-    let body = read_exact(call.take_body()?, length).await?;
+    let body = read_exact(call.take_body()?, length, call.state.settings.upload_stall).await?;
     let blob = call.state.compute(move || checked(body, &digest, size)).await??;
 
     // Only now, so that a refused upload does not use up the one short chunk an image may have.

@@ -53,7 +53,7 @@ pub(crate) async fn blob(mut call: SessionCall<Writer>) -> Result<Reply, ApiErro
     let size = call.params.uint("encoded-size")?;
     let share = call.state.uploads.share(session.number, size).await;
     let length = usize::try_from(size).map_err(|_| ApiError::parameter("encoded-size", "too large"))?;
-    let body = read_exact(call.take_body()?, length).await?;
+    let body = read_exact(call.take_body()?, length, call.state.settings.upload_stall).await?;
     let writing = Arc::clone(&session);
     call.state
         .blocking(move || {
