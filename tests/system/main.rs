@@ -1,0 +1,12 @@
+//! Whole-system scenarios: the shipped binaries, real TLS on loopback, real files.
+//!
+//! Each module is one promise of the README, told as stories. They need both binaries: run them with
+//! `cargo nextest run --workspace` (or `make test`).
+
+mod failures;
+mod golden_store;
+mod hostile;
+mod kill;
+mod line;
+mod site;
+mod wire;
