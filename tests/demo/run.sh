@@ -39,7 +39,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 title() { printf '\n== %s\n' "$*"; }
-show() { printf '   $ %s\n' "$*"; }
+show() { printf '   $ %s\n' "${*//"$demo/"/}"; }
 office() { show "backup-manager --root office $*"; "$bin/backup-manager" --root "$demo/office" "$@"; }
 vault() { show "backup-manager --root vault $*"; "$bin/backup-manager" --root "$demo/vault" "$@"; }
 # The same without showing the command, for values the script needs.
@@ -75,7 +75,6 @@ title "1. Two sites, each with a server and a datastore of its own"
 mkdir "$demo/office" "$demo/vault"
 office datastore create office "$demo/office/store"
 vault datastore create vault "$demo/vault/store"
-vault datastore create mirror "$demo/vault/mirror"
 start_server office; office_port=$port
 start_server vault; vault_port=$port
 
@@ -102,53 +101,56 @@ title "3. First generation: what the two images share is stored once"
 backup_both 2026-01-01T02:00:00Z
 
 title "4. A day passes: a few MiB change. Second generation: only the change is stored"
-dd if=/dev/urandom of="$input/desktop.img" bs=1M count=6 seek=20 conv=notrunc status=none
-dd if=/dev/urandom of="$input/server.img" bs=1M count=6 seek=90 conv=notrunc status=none
+dd if=/dev/urandom of="$input/desktop.img" bs=1M count=6 seek=$((size_mib / 8)) conv=notrunc status=none
+dd if=/dev/urandom of="$input/server.img" bs=1M count=6 seek=$((size_mib * 7 / 8)) conv=notrunc status=none
 backup_both 2026-01-02T02:00:00Z
 office snapshot list office --ns desktops
 office snapshot list office --ns servers
 
-title "5. The office pushes to the vault"
+title "5. The office pushes its desktops to the vault"
 make_token vault /datastore/vault DatastoreAdmin
 fingerprint=$(ask vault cert info | field fingerprint)
 show "backup-manager --root office remote create vault --host 127.0.0.1 --port $vault_port --auth-id 'sync@pbs!demo' --password-file - --fingerprint ..."
 printf '%s\n' "$token" | ask office remote create vault --host 127.0.0.1 --port "$vault_port" \
     --auth-id 'sync@pbs!demo' --password-file - --fingerprint "$fingerprint"
-office sync-job create to-vault --store office --remote vault --remote-store vault --sync-direction push
+office sync-job create to-vault --store office --ns desktops --remote vault --remote-store vault --remote-ns desktops \
+    --sync-direction push
 office sync-job run to-vault
 
 title "6. Once more: nothing to do"
 office sync-job run to-vault 2>/dev/null | tee "$demo/again"
 grep -q "nothing to do" "$demo/again" || fail "the second push moved something"
 
-title "7. The vault pulls from the office, into another datastore"
+title "7. The vault pulls the servers from the office; chunks that the push has brought are not fetched again"
 make_token office /datastore/office DatastoreReader
 fingerprint=$(ask office cert info | field fingerprint)
 show "backup-manager --root vault remote create office --host 127.0.0.1 --port $office_port --auth-id 'sync@pbs!demo' --password-file - --fingerprint ..."
 printf '%s\n' "$token" | ask vault remote create office --host 127.0.0.1 --port "$office_port" \
     --auth-id 'sync@pbs!demo' --password-file - --fingerprint "$fingerprint"
-vault sync-job create from-office --store mirror --remote office --remote-store office --remove-vanished
+vault sync-job create from-office --store vault --ns servers --remote office --remote-store office --remote-ns servers \
+    --remove-vanished
 vault sync-job run from-office
 
 title "8. Once more: nothing to do"
 vault sync-job run from-office 2>/dev/null | tee "$demo/again"
 grep -q "nothing to do" "$demo/again" || fail "the second pull moved something"
+vault sync-job list
 
-title "9. Every chunk at the vault is read and checked, and one image comes back"
+title "9. Every chunk at the vault is read and checked, and files come back"
 vault snapshot verify vault
-vault snapshot verify mirror
-vault restore vm/100/2026-01-02T02:00:00Z server.img "$demo/server.img" --store mirror --ns servers
+vault restore vm/100/2026-01-02T02:00:00Z server.img "$demo/server.img" --store vault --ns servers
 cmp "$input/server.img" "$demo/server.img" || fail "the restored image differs"
 vault restore host/desk/2026-01-02T02:00:00Z desktop.conf "$demo/desktop.conf" --store vault --ns desktops
 cmp "$input/desktop.conf" "$demo/desktop.conf" || fail "the restored file differs"
 echo "   server.img and desktop.conf are byte for byte what was backed up"
 
+chunk_mib() { find "$demo/$1/.chunks" -type f -printf '%s\n' | awk '{ bytes += $1 } END { printf "%d MiB", bytes / 1048576 }'; }
 title "Done in $((SECONDS - started)) seconds"
 cat <<END
-   Backed up twice:  $(du -sh "$input" | cut -f1) of input, $(du -sh "$demo/office/store/.chunks" | cut -f1) of chunks at the office
-   Pushed to vault:  $(du -sh "$demo/vault/store/.chunks" | cut -f1); pulled into mirror: $(du -sh "$demo/vault/mirror/.chunks" | cut -f1)
-   Where to look (KEEP=1 make demo keeps it): $demo
-     office/etc/backup-manager/*.cfg    the settings that the commands above wrote
-     vault/store, vault/mirror          datastores in Proxmox Backup Server's own format
-     office.log, vault.log              what the servers said
+   Backed up:     $((size_mib * 4)) MiB in four snapshots, stored in $(chunk_mib office/store) of chunks at the office
+   At the vault:  all four, in $(chunk_mib vault/store) of chunks; two pushed to it, two pulled by it
+   Where to look: $demo $([ "${KEEP:-}" = 1 ] || echo "(removed now; KEEP=1 keeps it)")
+     office/etc/backup-manager/*.cfg   the settings that the commands above wrote
+     vault/store                       a datastore in Proxmox Backup Server's own format
+     office.log, vault.log             what the servers said
 END

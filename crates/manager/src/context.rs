@@ -23,10 +23,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(root: Option<PathBuf>, out: Output) -> Self {
-        let own_root = root.is_some();
-        let paths = root.map_or_else(Paths::system, |root| Paths::under_root(&root));
-        Self { paths, out, own_root }
+    pub(crate) fn new(root: Option<PathBuf>, out: Output) -> Result<Self> {
+        let Some(root) = root else { return Ok(Self { paths: Paths::system(), out, own_root: false }) };
+        let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
+        Ok(Self { paths: Paths::under_root(&root), out, own_root: true })
     }
 
     /// Starts the threads and runs `work` to its end. Commands that only read and write settings never call it.

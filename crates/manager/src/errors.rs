@@ -3,6 +3,7 @@
 use std::fmt;
 
 use client::ClientError;
+use config::ConfigError;
 use jobs::{BackupError, JobError, RestoreError};
 use replication::EndError;
 
@@ -23,11 +24,6 @@ impl Hinted {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
-    }
-
-    /// The advice, if any.
-    pub(crate) fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
     }
 }
 
@@ -77,8 +73,13 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text.trim_end().replace('\n', " ")
 }
 
+/// Whether the command line itself is at fault: a value that does not fit its property.
+pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<ConfigError>(), Some(ConfigError::Invalid { .. }))
+}
+
 /// The first piece of advice found on the way down the chain.
-fn hint_of(error: &anyhow::Error) -> Option<String> {
+pub(crate) fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         cause
             .downcast_ref::<Hinted>()

@@ -36,14 +36,14 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             errors::print(&error);
-            Outcome::Failed.into()
+            if errors::is_usage(&error) { Outcome::Usage.into() } else { Outcome::Failed.into() }
         }
     }
 }
 
 fn run(cli: Cli) -> Result<Outcome> {
     start_log();
-    let ctx = Context::new(cli.global.root.clone(), Output::new(cli.global.output_format));
+    let ctx = Context::new(cli.global.root, Output::new(cli.global.output_format))?;
     let identity = privileges::identity(ctx.own_root, ctx.paths.etc())?;
     if !cli.command.keeps_root() {
         privileges::assume(identity)?;

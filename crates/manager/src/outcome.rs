@@ -9,16 +9,19 @@ pub(crate) enum Outcome {
     Done,
     /// Everything possible was done, and there is something to look at.
     Warnings,
-    /// Part of the work failed; the command has already said what.
+    /// Work failed, in part or as a whole; what and why has been said.
     Failed,
+    /// The command line makes no sense.
+    Usage,
 }
 
 impl Outcome {
-    /// The exit code scripts rely on: 0 all done, 1 failed, 3 done with warnings. (2, usage, is given by the parser.)
+    /// The exit code scripts rely on: 0 all done, 1 failed, 2 usage, 3 done with warnings.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Usage => 2,
             Self::Warnings => 3,
         }
     }

@@ -107,7 +107,6 @@ mod tests {
     fn a_missing_configuration_directory_comes_with_advice() {
         let dir = tempfile::tempdir().unwrap();
         let error = owner_of(&dir.path().join("etc")).unwrap_err();
-        let hinted = error.downcast_ref::<Hinted>().unwrap();
-        assert!(hinted.hint_text().unwrap().contains("install -d"));
+        assert!(crate::errors::hint_of(&error).unwrap().contains("install -d"));
     }
 }

@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_time_is_seconds_or_written_out() {
-        assert_eq!(backup_time("0"), backup_time("1970-01-01T00:00:00Z"));
+        assert_eq!(backup_time("1767225600"), backup_time("2026-01-01T00:00:00Z"));
+        assert!(backup_time("1767225600").is_ok());
         assert!(backup_time("yesterday").is_err());
     }
 }

@@ -1,0 +1,10 @@
+//! The commands as a person or a script uses them: the real binaries, a temporary root, nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod backup_restore;
+mod host;
+mod servers;
+mod settings;
+mod sync;
+mod usage;
