@@ -134,7 +134,8 @@ pub async fn restore(
     check_signature(&*snapshot, request)?;
 
     if request.archive.is_manifest() {
-        return whole(snapshot.manifest().to_json().into_bytes(), output, monitor).await;
+        let stored = snapshot.manifest_blob().to_bytes();
+        return whole(decode_blob(&request.archive, stored, None).await?, output, monitor).await;
     }
     if request.archive.is_client_log() {
         let log = snapshot.client_log().await?.ok_or_else(|| no_archive(&*snapshot, request))?;

@@ -76,7 +76,7 @@ pub(crate) struct ResyncOption {
 /// Who owns what is copied: only where groups are created here.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OwnerOption {
-    /// Own created groups as this user or token [default: root@pam]
+    /// Own created groups as this user or token, by default root@pam
     #[arg(long, value_name = "AUTH-ID", help_heading = "What to copy")]
     pub(crate) owner: Option<AuthId>,
 }

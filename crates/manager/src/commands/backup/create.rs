@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = backup_time)]
     backup_time: Option<BackupTime>,
 
-    /// Own the group, if it is made now, as this user or token [default: root@pam; at a remote its own user]
+    /// Own the group, if it is made now, as this user or token, by default root@pam (at a remote: its own user)
     #[arg(long, value_name = "AUTH-ID")]
     owner: Option<AuthId>,
 

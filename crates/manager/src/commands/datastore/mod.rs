@@ -71,7 +71,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "MODE")]
     maintenance_mode: Option<String>,
 
-    /// Tell this user what happens [default: root@pam]
+    /// Tell this user what happens, by default root@pam
     #[arg(long, value_name = "USERID")]
     notify_user: Option<UserId>,
 
