@@ -48,10 +48,10 @@ fn main() -> anyhow::Result<()> {
     let copy = data::copy_rate(&here.store_path("main"), temporary.path())?;
     writeln!(out, "this machine: SHA-256 on one core {sha:.0} MiB/s, plain copy of the chunk files {copy:.0} MiB/s\n")?;
 
-    there.trust("a", &here)?;
-    let pull = measure(&there, &here, &["pull", "a", "main", "main"])?;
-    let push = measure(&there, &here, &["push", "main", "a", "pushed"])?;
-    let again = measure(&there, &here, &["pull", "a", "main", "main"])?;
+    there.trust("here", &here)?;
+    let pull = measure(&there, &here, &["pull", "here", "main", "main"])?;
+    let push = measure(&there, &here, &["push", "main", "here", "pushed"])?;
+    let again = measure(&there, &here, &["pull", "here", "main", "main"])?;
 
     let gib = args.mib as f64 / 1024.0;
     writeln!(
