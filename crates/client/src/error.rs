@@ -253,11 +253,11 @@ impl ClientError {
             Self::Authentication { .. } => {
                 "check user name, realm and password, and that the user is enabled and not expired".into()
             }
-            Self::Permission { auth_id, .. } if auth_id.is_token() => format!(
-                "give {auth_id} a role on the datastore or namespace; a token needs its own entry, and its user the \
-                 same rights"
-            ),
-            Self::Permission { auth_id, .. } => format!("give {auth_id} a role on the datastore or namespace"),
+            Self::Permission { auth_id, call, .. } => {
+                let own =
+                    if auth_id.is_token() { "; a token needs an entry of its own, and its user the same" } else { "" };
+                format!("{auth_id} needs {}{own}", needed_role(call))
+            }
             Self::Api { call, status: 400, .. } if call.starts_with("GET /reader") => {
                 "the snapshot is gone, or we may not read it (the server does not tell these apart): reading needs \
                  the role DatastoreReader, or DatastoreBackup and ownership of the group"
@@ -288,6 +288,23 @@ impl ClientError {
     }
 }
 
+/// Says which role a server wants for a call, given as method and path.
+fn needed_role(call: &str) -> &'static str {
+    let path = call.split('?').next().unwrap_or(call);
+    match path.split(' ').next() {
+        Some("GET") if path == "GET /backup" => "the role DatastoreBackup on the datastore or namespace",
+        Some("GET") => {
+            "a role on the datastore or namespace: DatastoreReader to read from it, DatastoreBackup to write to it"
+        }
+        Some("POST" | "DELETE") if path.ends_with("/namespace") => {
+            "the role DatastoreAdmin on the datastore or the parent namespace"
+        }
+        Some("DELETE") => "the role DatastorePowerUser on the datastore or namespace, and to own the group",
+        Some("POST") => "the role DatastoreBackup on the datastore or namespace, and to own the group",
+        _ => "the role DatastoreAdmin on the datastore or namespace, or DatastoreBackup and to own the group",
+    }
+}
+
 fn expectation(expected: &[Fingerprint]) -> String {
     match expected {
         [] => String::new(),
@@ -295,6 +312,38 @@ fn expectation(expected: &[Fingerprint]) -> String {
         many => {
             let list: Vec<String> = many.iter().map(Fingerprint::to_string).collect();
             format!(", expected one of {}", list.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_call_names_the_role_it_needs() {
+        for (call, role) in [
+            ("GET /admin/datastore/tank/namespace?max-depth=1", "DatastoreReader"),
+            ("GET /admin/datastore/tank/groups", "DatastoreReader"),
+            ("GET /admin/datastore/tank/snapshots?backup-id=1", "DatastoreReader"),
+            ("GET /reader?store=tank", "DatastoreReader"),
+            ("GET /backup?store=tank", "role DatastoreBackup"),
+            ("POST /admin/datastore/tank/namespace", "DatastoreAdmin"),
+            ("DELETE /admin/datastore/tank/namespace?ns=a", "DatastoreAdmin"),
+            ("DELETE /admin/datastore/tank/groups?backup-id=1", "DatastorePowerUser"),
+            ("DELETE /admin/datastore/tank/snapshots?backup-id=1", "DatastorePowerUser"),
+        ] {
+            for whom in ["sync@pbs", "sync@pbs!run"] {
+                let error = ClientError::Permission {
+                    remote: RemoteAddress::new("pbs", 8007),
+                    call: call.into(),
+                    auth_id: Box::new(whom.parse().unwrap()),
+                    text: "permission check failed".into(),
+                };
+                let hint = error.hint().unwrap();
+                assert!(hint.contains(role) && hint.starts_with(whom), "{call}: {hint}");
+                assert_eq!(hint.contains("a token needs"), whom.contains('!'), "{hint}");
+            }
         }
     }
 }
