@@ -5,7 +5,7 @@
 demo:
 	@scripts/need.sh cc=gcc tar
 	cargo build --locked --release --workspace --bins
-	scripts/demo.sh $(CURDIR)/target/release
+	tests/demo/run.sh $(CURDIR)/target/release
 
 # Format, lints, licences, unit, property and whole-system tests, docs, release build.
 test:

@@ -53,6 +53,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 step "release build and demo"
 cargo build --locked --release --workspace --bins
-scripts/demo.sh target/release
+tests/demo/run.sh target/release
+
+step "independent implementation"
+scripts/peer-check.sh target/release "${PBS_PEER:-}"
 
 step "all checks passed"
