@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc;
 use nix::unistd::{Gid, Uid};
@@ -86,6 +87,26 @@ pub(crate) fn temp_beside(target: &Path) -> Result<PathBuf> {
         keep -= 1;
     }
     Ok(target.with_file_name(format!("{}.tmp_{}", &stem[..keep], random_suffix()?)))
+}
+
+/// Tells whether this is the name of a file that is being written: ours, those of an index (`x.tmp_fidx`), those of a transfer
+/// (`x.tmp`, `x.tmpdec`).
+pub(crate) fn is_temporary_name(name: &str) -> bool {
+    match name.rsplit_once('.') {
+        Some((_, ending)) => ["tmp", "tmpdec"].contains(&ending) || ending.starts_with("tmp_"),
+        None => false,
+    }
+}
+
+/// Tells whether a file was last written longer ago than `age`. One that is gone is not; nor is one of the future.
+pub(crate) fn is_older_than(path: &Path, age: Duration) -> Result<bool> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(DatastoreError::io("examine", path, e)),
+    };
+    let written = meta.modified().map_err(|e| DatastoreError::io("examine", path, e))?;
+    Ok(written.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 /// A file being written under a temporary name; dropped without [`publish`](Self::publish) it disappears.
@@ -183,6 +204,13 @@ pub(crate) fn make_dirs(root: &Path, below: &Path, owner: Ownership) -> Result<(
     Ok(())
 }
 
+/// Makes a directory and those above it that are missing, each of exactly `mode`, outermost first.
+pub(crate) fn make_dir_all(dir: &Path, mode: u32, owner: Ownership) -> Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let missing: Vec<_> = dir.ancestors().take_while(is_missing).collect();
+    missing.into_iter().rev().try_for_each(|path| make_dir(path, mode, owner).map(drop))
+}
+
 /// Makes the names inside a directory survive a loss of power.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     fault::step("sync dir", path).map_err(|e| DatastoreError::io("sync directory", path, e))?;
@@ -273,6 +301,7 @@ pub(crate) fn dir_exists(path: &Path) -> Result<bool> {
 
 /// Tells whether any entry of this name exists; a failure to look is an error.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
+    fault::step("look for", path).map_err(|e| DatastoreError::io("examine", path, e))?;
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
@@ -341,6 +370,16 @@ mod tests {
         let temp = temp_beside(Path::new(&target)).unwrap();
 
         assert!(temp.file_name().unwrap().len() <= NAME_MAX);
+    }
+
+    #[test]
+    fn temporary_names_of_all_writers_are_known_and_no_others() {
+        for name in ["index.json.tmp_k3J2aa", "disk.img.tmp_fidx", "root.pxar.tmp_didx", "disk.img.tmp", "a.tmpdec"] {
+            assert!(is_temporary_name(name), "{name}");
+        }
+        for name in ["index.json.blob", "a.tmp.blob", "a.tmp_1.fidx", ".protected", "tmp_x", "a.tmpfs", "owner"] {
+            assert!(!is_temporary_name(name), "{name}");
+        }
     }
 
     #[test]

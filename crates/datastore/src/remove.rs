@@ -6,7 +6,7 @@
 use formats::{GroupId, MANIFEST_NAME, Namespace, SnapshotId};
 
 use crate::error::{DatastoreError, Result};
-use crate::files;
+use crate::files::{self, EntryKind};
 use crate::locks::{GroupLock, SnapshotLock};
 use crate::store::{Datastore, SyncLevel};
 
@@ -67,13 +67,27 @@ impl Datastore {
     }
 
     /// Removes a group whose snapshots are all gone, with its small files and its lock file. Returns whether it did.
+    ///
+    /// One that holds anything else stays: whatever somebody put there is not ours to remove.
     pub(crate) fn remove_group_if_empty(&self, lock: &GroupLock) -> Result<bool> {
         let (ns, group) = (lock.namespace(), lock.group());
         if !self.snapshots(ns, group)?.is_empty() {
             return Ok(false);
         }
+        let dir = self.group_dir(ns, group);
+        let entries = files::list(&dir)?.unwrap_or_default();
+        let is_ours = |name: &str| matches!(name, "owner" | "notes") || files::is_temporary_name(name);
+        if let Some((stranger, _)) = entries.iter().find(|(name, kind)| *kind != EntryKind::File || !is_ours(name)) {
+            tracing::warn!(group = %self.group_text(ns, group), "an empty group stays, because it holds `{stranger}`");
+            return Ok(false);
+        }
         // Dying in the middle is fine: a group without owner and snapshots counts as new when it is used again.
-        files::remove_tree(&self.group_dir(ns, group))?;
+        for (name, _) in &entries {
+            files::remove_file(&dir.join(name))?;
+        }
+        if !files::remove_empty_dir(&dir)? && files::exists(&dir)? {
+            return Ok(false);
+        }
         lock.0.file.unlink()?;
         Ok(true)
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use formats::{ArchiveName, DataBlob, MANIFEST_NAME, Manifest, Namespace, SnapshotId};
 
@@ -18,6 +19,8 @@ use crate::snapshots::{PROTECTED_NAME, max_len};
 use crate::store::{Datastore, SyncLevel};
 
 const FILE_MODE: u32 = 0o644;
+/// Age at which a file under a temporary name has no writer any more: a day, as for unused chunks.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a staged snapshot comes from, which says what becomes of it when it is not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +56,16 @@ impl Datastore {
     /// # Errors
     /// Already exists, finished or protected; [`Busy`](DatastoreError::Busy); `group` is not the lock of the snapshot's group.
     pub fn stage(&self, ns: &Namespace, snapshot: &SnapshotId, group: &GroupLock) -> Result<StagedSnapshot> {
-        let (staged, made) = self.stage_as(Kind::New, ns, snapshot, group)?;
+        let (mut staged, made) = self.stage_as(Kind::New, ns, snapshot, group)?;
         if !made {
+            // As long as it may be a finished one, no failure to look may remove it.
+            staged.done = true;
             for kept in [MANIFEST_NAME, PROTECTED_NAME] {
                 if files::exists(&staged.dir.join(kept))? {
                     return Err(staged.forget_existing());
                 }
             }
+            staged.done = false;
             files::remove_tree(&staged.dir)?;
             files::make_dir(&staged.dir, 0o755, self.owner_of_files())?;
         }
@@ -212,6 +218,10 @@ impl StagedSnapshot {
         };
         let pending = std::mem::take(&mut *self.pending());
         if self.kind == Kind::Reopened && pending.is_empty() {
+            // Chunks that were missing or damaged may have been written anew under the same indexes.
+            if self.store.sync_level() == SyncLevel::Filesystem {
+                files::sync_filesystem(self.store.path())?;
+            }
             self.store.replace_small(&path, manifest.as_bytes())?;
             self.done = true;
             return Ok(());
@@ -302,10 +312,21 @@ impl StagedSnapshot {
     }
 
     /// Removes temporary files of a writer that died; our exclusive lock proves that none is alive.
+    ///
+    /// Two kinds of writer need no such lock, and only a finished snapshot has them: those that edit the manifest hold its own
+    /// lock, those that store the client's log hold none, so theirs must be old.
     fn remove_leftovers(&self) -> Result<()> {
+        let finished = self.kind == Kind::Reopened;
+        let _editing = if finished { Some(self.store.lock_manifest(self.namespace(), self.snapshot())?) } else { None };
         for (name, kind) in files::list(&self.dir)?.unwrap_or_default() {
-            if kind == EntryKind::File && name.contains(".tmp") && name.parse::<ArchiveName>().is_err() {
-                files::remove_file(&self.dir.join(name))?;
+            if kind != EntryKind::File || !files::is_temporary_name(&name) {
+                continue;
+            }
+            let path = self.dir.join(&name);
+            let may_be_written =
+                finished && name.starts_with("client.log.") && !files::is_older_than(&path, ABANDONED)?;
+            if !may_be_written {
+                files::remove_file(&path)?;
             }
         }
         Ok(())

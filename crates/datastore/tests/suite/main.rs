@@ -7,6 +7,7 @@ mod crash;
 mod create;
 mod durability;
 mod helper;
+mod leftovers;
 mod processes;
 mod prune;
 mod removal;
