@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 
 use crate::error::{DatastoreError, Result};
-use crate::files::Ownership;
+use crate::files::{self, Ownership};
 
 /// How long a manifest lock is waited for; holders keep it for one small write.
 pub(crate) const MANIFEST_WAIT: Duration = Duration::from_secs(5);
@@ -97,7 +97,14 @@ fn open_lock_file(path: &Path, owner: Ownership) -> Result<File> {
         options.read(true).write(true).mode(0o660).custom_flags(libc::O_NOFOLLOW);
         options
     };
-    let fail = |e| DatastoreError::io("open lock file", path, e);
+    let fail = |e: io::Error| match e.kind() {
+        // Group `vm/100` locks a file of the name under which namespace `vm-100` has a directory.
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => DatastoreError::Refused(format!(
+            "cannot lock {}: a group and a namespace of this datastore have names whose lock files collide; rename the namespace",
+            path.display()
+        )),
+        _ => DatastoreError::io("open lock file", path, e),
+    };
     loop {
         match options().open(path) {
             Ok(file) => return Ok(file),
@@ -112,30 +119,15 @@ fn open_lock_file(path: &Path, owner: Ownership) -> Result<File> {
                 return Ok(file);
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => make_lock_dirs(path.parent(), owner)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => make_lock_dirs(path.parent().unwrap_or(path), owner)?,
             Err(e) => return Err(fail(e)),
         }
     }
 }
 
-/// Makes the directories of a lock file, outermost first, each belonging to the datastore's owner.
-pub(crate) fn make_lock_dirs(dir: Option<&Path>, owner: Ownership) -> Result<()> {
-    let Some(dir) = dir else { return Ok(()) };
-    let mut missing = Vec::new();
-    for ancestor in dir.ancestors() {
-        if ancestor.as_os_str().is_empty() || ancestor.is_dir() {
-            break;
-        }
-        missing.push(ancestor);
-    }
-    for path in missing.into_iter().rev() {
-        match fs::DirBuilder::new().mode(0o755).create(path) {
-            Ok(()) => owner.apply_path(path)?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(DatastoreError::io("create directory", path, e)),
-        }
-    }
-    Ok(())
+/// Makes the directories of lock files, each belonging to the datastore's owner.
+pub(crate) fn make_lock_dirs(dir: &Path, owner: Ownership) -> Result<()> {
+    files::make_dir_all(dir, 0o755, owner)
 }
 
 /// Tells whether the path still names the open file.

@@ -73,8 +73,7 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
 /// Hold it from before the first chunk is looked for until the last index of the snapshot is in place.
 #[derive(Debug)]
 pub struct WriterGuard {
-    // Fields drop in order: the entry must not outlive the lock the other way round, so that whoever sees no entry and gets the
-    // exclusive lock knows that nobody writes.
+    // The order of dropping does not matter: by then nothing is written any more.
     _entry: WriterEntry,
     _lock: Arc<ProcessLock>,
 }

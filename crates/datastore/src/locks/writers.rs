@@ -38,7 +38,7 @@ pub(crate) struct WriterEntry {
 
 impl WriterEntry {
     pub(crate) fn register(registry: &Path, owner: Ownership) -> Result<Self> {
-        make_lock_dirs(Some(registry), owner)?;
+        make_lock_dirs(registry, owner)?;
         let started = unix_now();
         let pid = std::process::id();
         let unique = uuid::Uuid::new_v4().simple().to_string();
@@ -57,7 +57,8 @@ impl WriterEntry {
         // Only a locked and complete entry gets a name that others read.
         let ready = (|| {
             owner.apply_path(&hidden)?;
-            let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| fail(e.into()))?;
+            // Waits, for a moment: a process that lists the writers may be trying this very lock.
+            let mut file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| fail(e.into()))?;
             file.write_all(format!("{started}\n").as_bytes()).map_err(fail)?;
             fs::rename(&hidden, &path).map_err(fail)?;
             Ok(file)
@@ -93,7 +94,7 @@ pub(crate) fn running(registry: &Path) -> Result<Vec<Writer>> {
             Err(e) => return Err(DatastoreError::io("open", &path, e)),
         };
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            // An unready entry is unlocked for a moment. Its writer has not begun, so it may wait for its own next try.
+            // An unready entry is unlocked for a moment. Its writer has not begun, and waits until we let go.
             Ok(_) if name.starts_with(UNREADY) => {}
             Ok(free) => {
                 if is_still_at(&free, &path)? {
@@ -135,6 +136,24 @@ mod tests {
         assert_eq!(listed[0].pid, std::process::id());
         assert!(listed[0].started > 1_700_000_000);
         assert!(running(&registry).unwrap().is_empty());
+    }
+
+    #[test]
+    fn listing_writers_all_the_time_keeps_none_from_registering() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    running(dir.path()).unwrap();
+                }
+            });
+            let registered: Vec<_> =
+                (0..2000).map(|_| WriterEntry::register(dir.path(), Ownership::default()).map(drop)).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            registered.into_iter().for_each(Result::unwrap);
+        });
     }
 
     #[test]
