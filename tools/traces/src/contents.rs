@@ -124,7 +124,7 @@ impl Contents {
                     let name = exchange.param("file-name").or_else(|| exchange.param("archive-name"));
                     let (Some(body), Some(name)) = (body, name) else { continue };
                     if name == formats::MANIFEST_NAME {
-                        if let (Some(json), true) = (&body.blob, exchange.path() != "/previous") {
+                        if let Some(json) = &body.blob {
                             self.manifests.push(sighting(recording, connection, json, served));
                         }
                     } else if name.ends_with(".blob") {

@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use crate::event::{BodyEvent, Event, H1, H2Message, H2Stream, StepEvent};
 
+/// Headers of every request inside a session, before its content type.
+const CONSTANT_HEADERS: [(&str, &str); 3] =
+    [(":scheme", "https"), (":authority", "localhost:8007"), ("user-agent", "proxmox-backup-client/1.0")];
+
 /// One recording. All times are milliseconds since it began.
 #[derive(Debug, Clone)]
 pub struct Recording {
@@ -277,6 +281,12 @@ impl Connection {
             headers.remove(at).1
         };
         let (method, target) = (take(":method"), take(":path"));
+        // Later connections of a recording leave out what is always the same.
+        for (at, (name, value)) in CONSTANT_HEADERS.into_iter().enumerate() {
+            if !headers.iter().any(|(key, _)| key == name) {
+                headers.insert(at, (name.to_owned(), value.to_owned()));
+            }
+        }
         self.exchanges.push(Exchange {
             stream: Some(event.stream),
             asked: self.opened + event.t_req,

@@ -70,7 +70,10 @@ pub(crate) async fn blob(mut call: SessionCall<Writer>) -> Result<Reply, ApiErro
         })
         .await??;
     drop(share);
-    session.statistics().files += 1;
+    let mut statistics = session.statistics();
+    statistics.files += 1;
+    // Blobs count with their encoded length, but not as chunks.
+    statistics.size += size;
     Ok(Reply::null())
 }
 
