@@ -211,6 +211,11 @@ impl ClientError {
             | Self::Timeout { .. }
             | Self::Closed { .. }
             | Self::Api { status: 502..=504, .. } => ErrorClass::Retry,
+            Self::Api { .. } if self.is_busy() => ErrorClass::Retry,
+            // The connection broke in the handshake, as when the server restarts.
+            Self::Tls { source, .. } if !source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                ErrorClass::Retry
+            }
             Self::Tls { .. } | Self::Fingerprint { .. } | Self::Authentication { .. } => ErrorClass::Stop,
             Self::Permission { .. }
             | Self::NotFound { .. }
@@ -219,6 +224,15 @@ impl ClientError {
             | Self::Protocol { .. }
             | Self::Request { .. } => ErrorClass::Skip,
         }
+    }
+
+    /// Tells whether the server refused the call because somebody else holds a lock.
+    ///
+    /// The protocol has no status of its own for that: it is a 400 like any other, so the text decides.
+    pub fn is_busy(&self) -> bool {
+        let Self::Api { status: 400, text, .. } = self else { return false };
+        let text = text.to_lowercase();
+        text.contains("is locked by") || (text.contains("unable to ") && text.contains(" lock"))
     }
 
     /// Returns what a person can do about it, as one sentence or two.
@@ -258,14 +272,17 @@ impl ClientError {
                     if auth_id.is_token() { "; a token needs an entry of its own, and its user the same" } else { "" };
                 format!("{auth_id} needs {}{own}", needed_role(call))
             }
+            Self::Api { .. } if self.is_busy() => {
+                "another backup, a removal or a verification works on the same thing; try again later".into()
+            }
             Self::Api { call, status: 400, .. } if call.starts_with("GET /reader") => {
                 "the snapshot is gone, or we may not read it (the server does not tell these apart): reading needs \
                  the role DatastoreReader, or DatastoreBackup and ownership of the group"
                     .into()
             }
             Self::Api { call, status: 400, .. } if call.starts_with("GET /backup") => {
-                "the datastore is missing or in maintenance, another backup of this group is running, the group \
-                 belongs to someone else, or it already has a snapshot as new as this one"
+                "the datastore is missing or in maintenance, the group belongs to someone else, or it already has a \
+                 snapshot as new as this one"
                     .into()
             }
             Self::Closed { .. } => "the server or the network ended the connection; try again".into(),
@@ -319,6 +336,41 @@ fn expectation(expected: &[Fingerprint]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(text: &str) -> ClientError {
+        let (remote, call) = (RemoteAddress::new("pbs", 8007), "GET /backup?store=tank".into());
+        ClientError::Api { remote, call, status: 400, text: text.into() }
+    }
+
+    #[test]
+    fn what_is_locked_may_be_tried_again_and_other_refusals_may_not() {
+        for text in [
+            "unable to acquire backup group lock \"/run/locks/s/host-a\" while creating locked backup group \"/s/host/a\"",
+            "failed to delete snapshot - while destroying snapshot \"/s\": unable to acquire snapshot lock \"/run/x\"",
+            "group host/a is locked by another operation (/run/locks/s/host-a)",
+        ] {
+            assert_eq!(refused(text).class(), ErrorClass::Retry, "{text}");
+            assert!(refused(text).hint().unwrap().contains("another backup"), "{text}");
+        }
+        for text in [
+            "backup owner check failed (a@pbs != b@pbs)",
+            "backup timestamp is older than last backup.",
+            "while creating locked backup group \"/s/host/a\": No space left on device",
+            "unable to open blocklist",
+        ] {
+            assert_eq!(refused(text).class(), ErrorClass::Skip, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_breaks_off_may_be_tried_again_and_one_that_fails_may_not() {
+        let tls = |source| ClientError::Tls { remote: RemoteAddress::new("pbs", 8007), source };
+
+        let broken = tls(io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof"));
+        let refused = tls(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError));
+
+        assert_eq!((broken.class(), refused.class()), (ErrorClass::Retry, ErrorClass::Stop));
+    }
 
     #[test]
     fn a_refused_call_names_the_role_it_needs() {
