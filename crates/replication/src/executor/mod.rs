@@ -121,8 +121,8 @@ pub async fn execute(
     let slots: Vec<Slot> = jobs.iter().map(|_| Slot::default()).collect();
     engine.groups(options.worker_threads, jobs, &slots, &tail).await;
     let parts: Vec<Report> = slots.iter().map(Slot::take).collect();
-    let clean =
-        report.errors.is_empty() && tail.lock().errors.is_empty() && parts.iter().all(|part| part.errors.is_empty());
+    // What the plan itself calls an error was thought of when it decided what to remove.
+    let clean = tail.lock().errors.is_empty() && parts.iter().all(|part| part.errors.is_empty());
     for part in parts {
         report.absorb(part);
     }
@@ -293,8 +293,8 @@ impl Engine {
         }
     }
 
-    /// Removes the groups and namespaces that are no longer at the source. `clean` tells that nothing failed before:
-    /// otherwise no namespace is removed.
+    /// Removes the groups and namespaces that are no longer at the source. `clean` tells that nothing failed while
+    /// the plan was carried out: otherwise no namespace is removed.
     async fn remove_vanished(&self, plan: &Plan, created: &[Namespace], clean: bool, slot: &Slot) {
         for entry in plan.namespaces.iter().filter(|entry| created.contains(&entry.target)) {
             for group in &entry.vanished_groups {

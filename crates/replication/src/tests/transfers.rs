@@ -186,6 +186,18 @@ async fn a_mirror_ends_equal_and_keeps_what_is_protected() {
 }
 
 #[tokio::test]
+async fn a_group_of_another_owner_does_not_hold_up_the_removal_of_a_namespace() {
+    let (source, target) = (source(), MemoryStore::new());
+    target.backup("", "vm/100", 1, &[]).own("", "vm/100", "bob@pbs").namespace("old");
+    let options = JobOptions { remove_vanished: true, ..pull() };
+
+    let report = sync_with(&options, &source, &target).await;
+
+    assert_eq!((report.errors.len(), report.namespaces_removed), (1, 1), "{:?}", report.errors);
+    assert_eq!(target.all_namespaces(), ["", "site", "site/lab"]);
+}
+
+#[tokio::test]
 async fn a_failed_group_keeps_what_it_would_have_removed() {
     let (source, target) = (source(), MemoryStore::new());
     target.backup("", "vm/100", 2, &[("other.blob", &[b"x"])]).backup("", "vm/100", 7, &[]);
