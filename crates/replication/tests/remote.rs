@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use client::{Credentials, Remote, RemoteAddress, Traffic, Trust};
 use config::acl::{AclAction, AclChange, AclPath, Role};
@@ -13,8 +13,8 @@ use datastore::fixtures::{TestStore, noise};
 use datastore::{CreateOptions, Datastore, StoreConfig, SyncLevel};
 use formats::{AuthId, CryptKey, Namespace, StoreName};
 use replication::{
-    Direction, JobOptions, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Report, RunControl, RunResult, Silent,
-    run,
+    Direction, Event, JobOptions, LocalSource, LocalTarget, Monitor, RemoteSource, RemoteTarget, Report, RunControl,
+    RunResult, Silent, run,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 /// A server of its own with one datastore and one token that may do everything.
 struct TestServer {
     _dir: tempfile::TempDir,
+    paths: Paths,
     store: Datastore,
     identity: AuthId,
     secret: String,
@@ -69,12 +70,27 @@ impl TestServer {
         Self {
             store: Datastore::open(config).unwrap(),
             _dir: dir,
+            paths,
             identity: token.tokenid,
             secret: token.value,
             trust: Trust::Fingerprints(vec![fingerprint]),
             port,
             stop: Some(stop),
             running: Some(running),
+        }
+    }
+
+    /// Takes every right away but those below a namespace.
+    fn restrict_to(&self, namespace: &str) {
+        let below = AclPath::datastore(&"tank".parse().unwrap(), &namespace.parse().unwrap());
+        for auth_id in [AuthId::from(self.identity.user().clone()), self.identity.clone()] {
+            let grant = AclAction::Grant { propagate: true };
+            for (path, role, action) in
+                [(AclPath::root(), Role::Admin, AclAction::Revoke), (below.clone(), Role::DatastoreAdmin, grant)]
+            {
+                let change = AclChange { path, auth_id: auth_id.clone(), role, action };
+                config::acl::update(&self.paths, &change, None).unwrap();
+            }
         }
     }
 
@@ -284,5 +300,64 @@ async fn a_push_to_a_group_of_another_owner_is_an_error_that_names_both() {
     let message = &report.errors[0].message;
     assert!(message.contains("root@pam") && message.contains("backup@pbs!sync"), "{message}");
     assert_eq!(report.snapshots_copied, 0);
+    server.stop().await;
+}
+
+/// Lets go of something when the run begins with a snapshot and the remote has answered something to that.
+struct LetGo<T> {
+    held: Mutex<Option<T>>,
+    traffic: Arc<Traffic>,
+}
+
+impl<T: Send + 'static> Monitor for LetGo<T> {
+    fn event(&self, event: Event) {
+        if !matches!(event, Event::SnapshotStarted { .. }) {
+            return;
+        }
+        let (held, traffic) = (self.held.lock().unwrap().take(), Arc::clone(&self.traffic));
+        let before = traffic.bytes_in();
+        tokio::spawn(async move {
+            while traffic.bytes_in() == before {
+                tokio::task::yield_now().await;
+            }
+            drop(held);
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_waits_a_little_for_a_group_that_is_busy_at_the_remote() {
+    let (server, origin) = (TestServer::start().await, TestStore::new("origin"));
+    origin.backup("", "vm/100", 1_700_000_000, &[("vm.conf", b"cores: 4")]);
+    let (remote, store, traffic) = server.remote();
+    let (lock, ..) =
+        server.store.lock_or_create_group(&Namespace::root(), &"vm/100".parse().unwrap(), &server.identity).unwrap();
+    let monitor = Arc::new(LetGo { held: Mutex::new(Some(lock)), traffic });
+    let source = Arc::new(LocalSource::new(origin.store().clone()));
+    let target = Arc::new(RemoteTarget::connect(remote, store).await.unwrap());
+    let options = JobOptions::new(Direction::Push, server.identity.clone());
+
+    let report = run(&options, source, target, &RunControl::new(), monitor).await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Ok, 1), "{:?}", report.errors);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_makes_only_the_namespaces_that_are_missing() {
+    let (server, origin) = (TestServer::start().await, TestStore::new("origin"));
+    origin.backup("c", "vm/100", 1_700_000_000, &[("vm.conf", b"cores: 4")]);
+    server.store.create_namespace_path(&"a/b".parse().unwrap()).unwrap();
+    // Nothing may be made beside or above `a/b`, and neither root nor `a` is even listed.
+    server.restrict_to("a/b");
+
+    let (report, _) = server
+        .push(origin.store(), |options| {
+            options.source_ns = "c".parse().unwrap();
+            options.target_ns = "a/b/c".parse().unwrap();
+        })
+        .await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Ok, 1), "{:?}", report.errors);
     server.stop().await;
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,10 +12,10 @@ use formats::{
 };
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::local_source;
-use crate::error::EndError;
+use super::{local_source, while_busy};
+use crate::error::{EndError, ErrorClass};
 use crate::inventory::place;
 use crate::options::Direction;
 use crate::planner::owner_problem;
@@ -25,11 +24,8 @@ use crate::traits::{
 };
 use crate::verify::{self, blocking};
 
-/// How long to wait for a group that somebody else works on.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
-/// Pause between two tries.
-const BUSY_STEP: Duration = Duration::from_millis(100);
-/// Chunks of an unsure origin that are read at the same time.
+/// Chunks of an unsure origin that are read at the same time, over all groups: the memory they take is beside the
+/// budget of the run.
 const READ_AT_ONCE: usize = 4;
 
 /// A datastore on this machine that snapshots are written to.
@@ -39,6 +35,7 @@ const READ_AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub struct LocalTarget {
     store: Datastore,
+    reading: Arc<Semaphore>,
     _writing: Arc<WriterGuard>,
 }
 
@@ -53,20 +50,17 @@ impl LocalTarget {
                 .caused_by(error)
                 .with_hint("another program holds the datastore, perhaps for garbage collection; try again later")
         })?;
-        Ok(Self { store, _writing: Arc::new(writing) })
+        Ok(Self { store, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), _writing: Arc::new(writing) })
     }
 
     /// Locks the group, making it where it is missing, and checks its owner. Waits a little for a busy one.
     async fn lock_group(&self, namespace: &Namespace, group: &GroupId, owner: &AuthId) -> Result<GroupLock, EndError> {
-        let started = tokio::time::Instant::now();
-        let (lock, actual) = loop {
+        let busy = |error: &EndError| error.class() == ErrorClass::Retry;
+        let (lock, actual, _) = while_busy(busy, || async {
             let (store, ns, id, wanted) = (self.store.clone(), namespace.clone(), group.clone(), owner.clone());
-            match blocking(move || store.lock_or_create_group(&ns, &id, &wanted)).await? {
-                Ok((lock, actual, _)) => break (lock, actual),
-                Err(error) if error.is_busy() && started.elapsed() < BUSY_WAIT => tokio::time::sleep(BUSY_STEP).await,
-                Err(error) => return Err(error.into()),
-            }
-        };
+            Ok::<_, EndError>(blocking(move || store.lock_or_create_group(&ns, &id, &wanted)).await??)
+        })
+        .await?;
         if actual == *owner {
             return Ok(lock);
         }
@@ -216,6 +210,7 @@ impl LocalSink {
 
     /// Reads a chunk that nobody vouches for and tells whether it is good. A damaged one is set aside.
     async fn is_good(&self, chunk: ChunkRef) -> Result<bool, EndError> {
+        let _reading = self.target.reading.acquire().await.map_err(|_| EndError::stop("the run is over"))?;
         let chunks = self.target.store.chunks();
         let bad = match chunks.read(&chunk.digest).await {
             Ok(blob) => match verify::check(chunk, blob).await {

@@ -6,13 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use api_types::ReleaseVersion;
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::{IndexKind, MAX_APPEND, Remote, WriterSession};
+use client::{ClientError, IndexKind, MAX_APPEND, Remote, WriterSession};
 use formats::{
     ArchiveKind, ArchiveName, AuthId, CLIENT_LOG_NAME, ChunkDigest, DataBlob, FIXED_CHUNK_SIZE, FileInfo, GroupId,
     Index, MANIFEST_NAME, Manifest, Namespace, SnapshotId, StoreName, VerifyResult,
 };
 
 use super::remote_source::{self, MAX_MANIFEST};
+use super::while_busy;
 use crate::error::EndError;
 use crate::traits::{
     ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
@@ -73,15 +74,13 @@ impl Target for RemoteTarget {
     }
 
     async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
+        // One that is listed, or has one below it that is, needs no making; and we may not even be allowed to.
+        let there = self.namespaces(&Namespace::root(), None).await?;
         let mut path = Namespace::root();
         for component in namespace.components() {
             path = path.join(component).map_err(|error| EndError::skip("bad namespace").caused_by(error))?;
-            if let Err(error) = self.remote.create_namespace(&self.store, &path).await {
-                // We may be allowed below a namespace that we may not make again.
-                let there = self.namespaces(&Namespace::root(), None).await.is_ok_and(|list| list.contains(&path));
-                if !there {
-                    return Err(error.into());
-                }
+            if !there.iter().any(|listed| path.contains(listed)) {
+                self.remote.create_namespace(&self.store, &path).await?;
             }
         }
         Ok(())
@@ -94,7 +93,7 @@ impl Target for RemoteTarget {
         base: Option<&SnapshotId>,
         _owner: &AuthId,
     ) -> Result<Box<dyn SnapshotSink>, EndError> {
-        let session = self.remote.writer(&self.store, namespace, snapshot).await?;
+        let session = while_busy(ClientError::is_busy, || self.remote.writer(&self.store, namespace, snapshot)).await?;
         let known = match base {
             None => HashSet::new(),
             Some(_) => previous_chunks(&session).await?,
