@@ -84,7 +84,6 @@ async fn what_was_written_reads_back() {
     let file = dynamic(&session, "root.pxar.didx", &[b"first chunk", b"second"], false).await;
     assert!(listed(&server).await[0].get("size").is_none(), "a running backup has no size");
     let uploaded = manifest(vec![file.clone()]).len() as u64;
-    let uploaded = manifest(vec![file.clone()]).len() as u64;
     finish(&session, vec![file]).await;
 
     let reader = server.reader(SNAPSHOT).await.unwrap();
