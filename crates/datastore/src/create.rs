@@ -1,15 +1,19 @@
 //! Making a datastore, and attaching one that a Proxmox Backup Server made.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use formats::StoreName;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid};
 
 use crate::error::{DatastoreError, Result};
-use crate::files::{self, Durability, Ownership};
+use crate::files::{self, Durability, EntryKind, Ownership, TempFile};
 use crate::store::Datastore;
 
 /// Directories below `.chunks`, one for each first two bytes of a digest.
@@ -20,6 +24,8 @@ const THREADS: u32 = 2;
 const ROOT_MODE: u32 = 0o755;
 pub(crate) const CHUNKS_MODE: u32 = 0o750;
 const LOCK_MODE: u32 = 0o644;
+const NO_ACCESS_TIMES: &str = "is on a file system that does not set access times when told to, so garbage collection could \
+    not tell which chunks are in use; choose another file system";
 
 /// How to make a datastore.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +59,9 @@ fn unsuitable(path: &Path, reason: impl Into<String>) -> DatastoreError {
 
 fn make(root: &Path, options: &CreateOptions) -> Result<()> {
     let owner = Ownership(options.owner);
-    fs::create_dir_all(root).map_err(|e| DatastoreError::io("create directory", root, e))?;
+    // Directories above belong to the caller, but the owner of the datastore must get through them.
+    files::make_dir_all(root, ROOT_MODE, Ownership::default())?;
+    let alone = lock_root(root)?;
     for (name, _) in files::list(root)?.unwrap_or_default() {
         if !name.starts_with('.') && name != "lost+found" {
             return Err(unsuitable(root, format!("is not empty: it holds `{name}`")));
@@ -67,6 +75,10 @@ fn make(root: &Path, options: &CreateOptions) -> Result<()> {
         .map_err(|e| DatastoreError::io("set the mode of", root, e))?;
     owner.apply_path(root)?;
 
+    check_access_times(root)?;
+    if alone.is_some() {
+        remove_unfinished(root)?;
+    }
     // The directories get their final name when all are there, so that a datastore is whole or none.
     let building = files::temp_beside(&chunks)?;
     let built = build_chunk_dirs(&building, owner, options.lazy_chunk_dirs)
@@ -77,6 +89,53 @@ fn make(root: &Path, options: &CreateOptions) -> Result<()> {
         let _ = files::remove_tree(&building);
     }
     built
+}
+
+/// Locks the directory against another process that makes a datastore there; `None` where the file system locks no directories.
+fn lock_root(root: &Path) -> Result<Option<Flock<File>>> {
+    let dir = File::open(root).map_err(|e| DatastoreError::io("open", root, e))?;
+    match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Err(unsuitable(root, "another process is making a datastore here right now")),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Removes the chunk directories of a creation that was killed. Only empty ones: nothing is lost if they are somebody's.
+fn remove_unfinished(root: &Path) -> Result<()> {
+    for (name, kind) in files::list(root)?.unwrap_or_default() {
+        if kind != EntryKind::Dir || !name.starts_with(".chunks.tmp_") {
+            continue;
+        }
+        let building = root.join(name);
+        for (name, _) in files::list(&building)?.unwrap_or_default() {
+            let dir = building.join(name);
+            if files::dir_exists(&dir)? {
+                files::remove_empty_dir(&dir)?;
+            }
+        }
+        files::remove_empty_dir(&building)?;
+    }
+    Ok(())
+}
+
+/// Checks that the file system sets access times when told to: garbage collection tells used chunks by nothing else.
+fn check_access_times(root: &Path) -> Result<()> {
+    let probe = TempFile::write(&root.join(".access-time"), b"", LOCK_MODE, Ownership::default(), Durability::Lazy)?;
+    let path = probe.path();
+    let set = |time: &TimeSpec| {
+        utimensat(AT_FDCWD, path, time, &TimeSpec::UTIME_OMIT, UtimensatFlags::NoFollowSymlink)
+            .map_err(|e| DatastoreError::io("set the access time of", path, e))?;
+        fs::symlink_metadata(path).map(|meta| meta.atime()).map_err(|e| DatastoreError::io("examine", path, e))
+    };
+    // A day that was long ago, as some file systems keep only the day.
+    let (old, now) = (set(&TimeSpec::new(1_000_000_000, 0))?, set(&TimeSpec::UTIME_NOW)?);
+    if keeps_access_times(old, now) { Ok(()) } else { Err(unsuitable(root, NO_ACCESS_TIMES)) }
+}
+
+/// Judges access times read after one of long ago was set, and after the present one was.
+fn keeps_access_times(old: i64, now: i64) -> bool {
+    old < now
 }
 
 fn build_chunk_dirs(chunks: &Path, owner: Ownership, lazy: bool) -> Result<()> {
@@ -107,6 +166,9 @@ fn for_all_chunk_dirs(chunks: &Path, work: impl Fn(&Path) -> Result<()> + Sync) 
 
 /// Checks what a Proxmox Backup Server checks before it attaches a datastore: exact modes and owners, every directory.
 fn check(root: &Path, owner: Option<(Uid, Gid)>) -> Result<()> {
+    // The way to it may be a symbolic link; what is in it may not.
+    let real = root.canonicalize();
+    let root = real.as_deref().unwrap_or(root);
     let me = nix::unistd::geteuid();
     let expected = match owner {
         Some((uid, gid)) => Some((uid, Some(gid))),
@@ -179,4 +241,16 @@ pub fn refuse_other_name(name: &StoreName, path: &Path, pbs_config: &Path) -> Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_ignores_access_times_is_found_out() {
+        assert!(keeps_access_times(1_000_000_000, 1_700_000_000));
+        assert!(!keeps_access_times(1_700_000_000, 1_700_000_000), "it was never set");
+        assert!(!keeps_access_times(1_000_000_000, 1_000_000_000), "it was set once and never again");
+    }
 }

@@ -4,7 +4,7 @@ use formats::Namespace;
 
 use crate::error::{DatastoreError, Result};
 use crate::files::{self, EntryKind};
-use crate::store::{Datastore, SyncLevel};
+use crate::store::{Datastore, SyncLevel, follow};
 
 impl Datastore {
     /// Lists `below` and the namespaces in it, at most `max_depth` levels deeper (0: `below` alone), parents before children.
@@ -42,7 +42,9 @@ impl Datastore {
     /// # Errors
     /// When its directory cannot be looked at.
     pub fn namespace_exists(&self, ns: &Namespace) -> Result<bool> {
-        files::dir_exists(&self.namespace_dir(ns))
+        // Only the way to the datastore itself may be a symbolic link.
+        let dir = if ns.is_root() { follow(self.path()) } else { self.namespace_dir(ns) };
+        files::dir_exists(&dir)
     }
 
     /// Makes the namespace `name` in an existing `parent`; one that exists is fine.

@@ -116,7 +116,7 @@ impl Datastore {
     /// Proxmox Backup Server versions, which exclude nobody who locks files.
     pub fn open(config: StoreConfig) -> Result<Self> {
         for (path, what) in [(config.path.clone(), "directory"), (config.path.join(".chunks"), "chunk directory")] {
-            if !files::dir_exists(&path)? {
+            if !files::dir_exists(&follow(&path))? {
                 let reason = format!("datastore `{}` has no {what} here (not mounted?)", config.name);
                 return Err(DatastoreError::Unsuitable { path, reason });
             }
@@ -231,6 +231,11 @@ impl Datastore {
     fn place(&self, ns: &Namespace, object: &impl fmt::Display) -> String {
         if ns.is_root() { format!("{}:{object}", self.name()) } else { format!("{}:{ns}/{object}", self.name()) }
     }
+}
+
+/// The same place, where a symbolic link at the end of the path is followed when it is looked at.
+pub(crate) fn follow(path: &Path) -> PathBuf {
+    path.join(".")
 }
 
 /// `Path::join` without the trailing slash that joining nothing leaves.

@@ -8,6 +8,7 @@ mod create;
 mod durability;
 mod helper;
 mod leftovers;
+mod modes;
 mod processes;
 mod prune;
 mod removal;
