@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use formats::{ChunkDigest, Namespace};
+use nix::errno::Errno;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = DatastoreError> = std::result::Result<T, E>;
@@ -161,6 +162,30 @@ impl DatastoreError {
     /// True when stored bytes were read and are wrong (not when they could not be read).
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::ChunkCorrupt { .. })
+    }
+
+    /// True when the stored data is wrong, missing or unreadable; false when the failure says nothing about it: for want of rights
+    /// or resources, a lock, an answer of a file server.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::ChunkMissing(_) | Self::Corrupt { .. } | Self::ChunkCorrupt { .. } => true,
+            Self::Io { source, .. } => !matches!(
+                source.raw_os_error().map(Errno::from_raw),
+                Some(
+                    Errno::EACCES
+                        | Errno::EPERM
+                        | Errno::EMFILE
+                        | Errno::ENFILE
+                        | Errno::ENOMEM
+                        | Errno::EINTR
+                        | Errno::EAGAIN
+                        | Errno::ETIMEDOUT
+                        | Errno::ESTALE
+                        | Errno::ENOTCONN
+                )
+            ),
+            _ => false,
+        }
     }
 
     /// True when the disk has no room left, or the quota is used up.

@@ -32,7 +32,27 @@ pub struct VerifyCache {
 #[derive(Clone, Debug)]
 enum Verdict {
     Good { encrypted: bool, plain_len: Option<u64> },
-    Bad(Arc<str>),
+    Bad(Wrong),
+}
+
+/// Something that is wrong, and whether that is the data's fault.
+#[derive(Clone, Debug)]
+struct Wrong {
+    message: Arc<str>,
+    /// The data is damaged; otherwise it could not be looked at, which says nothing about it.
+    damage: bool,
+}
+
+impl Wrong {
+    fn damage(message: impl Into<Arc<str>>) -> Self {
+        Self { message: message.into(), damage: true }
+    }
+}
+
+impl From<DatastoreError> for Wrong {
+    fn from(error: DatastoreError) -> Self {
+        Self { message: error.chain().into(), damage: error.is_damage() }
+    }
 }
 
 impl VerifyCache {
@@ -51,7 +71,11 @@ impl VerifyCache {
         let mut seen = HashSet::new();
         index
             .entries()
-            .filter(|entry| !known.contains_key(&entry.digest) && seen.insert(entry.digest))
+            .filter(|entry| match known.get(&entry.digest) {
+                // What could not be looked at before may be now.
+                None | Some(Verdict::Bad(Wrong { damage: false, .. })) => seen.insert(entry.digest),
+                Some(_) => false,
+            })
             .map(|entry| (entry.digest, entry.len()))
             .collect()
     }
@@ -77,6 +101,9 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Corrupt chunks set aside.
     pub set_aside: u64,
+    /// Some of what is wrong is damage. False as well while [`problems`](Self::problems) only say that data could not be looked at
+    /// for want of rights or resources: such a verification has failed, the snapshot has not.
+    pub damaged: bool,
     /// Why the snapshot was not verified at all: it is in use or has vanished. That is no failure.
     pub skipped: Option<String>,
 }
@@ -87,24 +114,30 @@ impl VerifyReport {
         self.problems.is_empty()
     }
 
-    /// The result to store.
-    pub fn result(&self) -> VerifyResult {
-        if self.is_ok() { VerifyResult::Ok } else { VerifyResult::Failed }
+    /// The result to store; none when nobody knows.
+    pub fn result(&self) -> Option<VerifyResult> {
+        match (self.is_ok(), self.damaged) {
+            (true, _) => Some(VerifyResult::Ok),
+            (false, true) => Some(VerifyResult::Failed),
+            (false, false) => None,
+        }
     }
 
-    fn problem(&mut self, file: &str, message: impl Into<String>) {
-        self.problems.push(VerifyProblem { file: file.to_owned(), message: message.into() });
+    fn problem(&mut self, file: &str, wrong: &Wrong) {
+        self.damaged |= wrong.damage;
+        self.problems.push(VerifyProblem { file: file.to_owned(), message: wrong.message.to_string() });
     }
 }
 
 impl Datastore {
     /// Verifies a snapshot and stores the result in its manifest, under the task `upid`.
     ///
-    /// Holds the snapshot's shared lock meanwhile. Sets chunks aside that were read and are wrong.
+    /// Holds the snapshot's shared lock meanwhile. Sets chunks aside that were read and are wrong. Where data could not be looked at
+    /// for want of rights or resources, and nothing else is wrong, the stored result stays what it was.
     ///
     /// # Errors
-    /// When the result cannot be stored, or a corrupt chunk cannot be set aside. What is wrong with the snapshot is in the report, a
-    /// manifest that does not load included (then nothing is stored).
+    /// When the result cannot be stored. What is wrong with the snapshot is in the report, a manifest that does not load included
+    /// (then nothing is stored).
     pub async fn verify_snapshot(
         &self,
         ns: &Namespace,
@@ -124,7 +157,7 @@ impl Datastore {
         let manifest = match self.on_pool(ns, snapshot, Self::manifest).await {
             Ok((manifest, _)) => manifest,
             Err(e) => {
-                report.problem(formats::MANIFEST_NAME, e.chain());
+                report.problem(formats::MANIFEST_NAME, &e.into());
                 return Ok(report);
             }
         };
@@ -137,10 +170,11 @@ impl Datastore {
             match checked {
                 Ok(None) => {}
                 Ok(Some(index)) => self.verify_chunks(&file, index, cache, &mut report).await?,
-                Err(message) => report.problem(file.filename.as_str(), message),
+                Err(wrong) => report.problem(file.filename.as_str(), &wrong),
             }
         }
-        let state = VerifyState { upid, state: report.result() };
+        let Some(state) = report.result() else { return Ok(report) };
+        let state = VerifyState { upid, state };
         self.on_pool(ns, snapshot, move |store, ns, snapshot| {
             store.update_manifest(ns, snapshot, |manifest| {
                 manifest.set_verify_state(&state);
@@ -216,11 +250,18 @@ async fn work_through(chunks: Arc<dyn ChunkStore>, work: Arc<Work>, cache: Verif
             Ok(verdict) => verdict,
             Err(e) => {
                 let mut message = e.chain();
-                if e.is_corrupt() && chunks.set_aside(&digest).await?.is_some() {
-                    work.set_aside.fetch_add(1, Ordering::Relaxed);
-                    message.push_str(" (set aside)");
+                if e.is_corrupt() {
+                    match chunks.set_aside(&digest).await {
+                        Ok(None) => {}
+                        Ok(Some(_)) => {
+                            work.set_aside.fetch_add(1, Ordering::Relaxed);
+                            message.push_str(" (set aside)");
+                        }
+                        // Known all the same: the snapshot has failed.
+                        Err(stays) => message.push_str(&format!(" (it stays: {})", stays.chain())),
+                    }
                 }
-                Verdict::Bad(message.into())
+                Verdict::Bad(Wrong { message: message.into(), damage: e.is_damage() })
             }
         };
         cache.lock().insert(digest, verdict);
@@ -259,29 +300,31 @@ fn judge_entries(file: &FileInfo, index: &Index, cache: &VerifyCache, report: &m
     let mut seen = HashSet::new();
     let mut unlisted = 0_u64;
     for entry in index.entries() {
-        let message = match known.get(&entry.digest) {
+        let wrong = match known.get(&entry.digest) {
             Some(Verdict::Good { encrypted, .. }) if *encrypted != wants_encrypted => {
                 let kind = if *encrypted { "encrypted" } else { "not encrypted" };
-                format!("chunk {} is {kind}, against the file's crypt mode", entry.digest)
+                Wrong::damage(format!("chunk {} is {kind}, against the file's crypt mode", entry.digest))
             }
             Some(Verdict::Good { plain_len: Some(found), .. }) if *found != entry.len() => {
-                format!("chunk {} holds {found} bytes, the index says {}", entry.digest, entry.len())
+                Wrong::damage(format!("chunk {} holds {found} bytes, the index says {}", entry.digest, entry.len()))
             }
             Some(Verdict::Good { .. }) => continue,
-            Some(Verdict::Bad(message)) => message.to_string(),
-            None => format!("chunk {} was not read", entry.digest),
+            Some(Verdict::Bad(wrong)) => wrong.clone(),
+            None => Wrong { message: format!("chunk {} was not read", entry.digest).into(), damage: false },
         };
         if !seen.insert(entry.digest) {
             continue;
         }
         if seen.len() > MAX_PROBLEMS {
             unlisted += 1;
+            report.damaged |= wrong.damage;
         } else {
-            report.problem(name, message);
+            report.problem(name, &wrong);
         }
     }
     if unlisted > 0 {
-        report.problem(name, format!("{unlisted} more chunks are missing or wrong"));
+        let message = format!("{unlisted} more chunks are missing or wrong").into();
+        report.problem(name, &Wrong { message, damage: false });
     }
 }
 
@@ -291,19 +334,24 @@ fn check_file(
     ns: &Namespace,
     snapshot: &SnapshotId,
     file: &FileInfo,
-) -> std::result::Result<Option<Index>, String> {
-    let bytes = store.read_file(ns, snapshot, &file.filename).map_err(|e| e.chain())?;
-    if file.filename.kind() == ArchiveKind::Blob {
-        return check_blob(bytes, file).map(|()| None);
-    }
-    let index = Index::parse(file.filename.kind(), bytes).map_err(|e| e.to_string())?;
+) -> std::result::Result<Option<Index>, Wrong> {
+    let bytes = store.read_file(ns, snapshot, &file.filename)?;
+    let checked = match file.filename.kind() {
+        ArchiveKind::Blob => check_blob(bytes, file).map(|()| None),
+        kind => check_index(kind, bytes, file).map(Some),
+    };
+    checked.map_err(Wrong::damage)
+}
+
+fn check_index(kind: ArchiveKind, bytes: Vec<u8>, file: &FileInfo) -> std::result::Result<Index, String> {
+    let index = Index::parse(kind, bytes).map_err(|e| e.to_string())?;
     if index.csum() != file.csum {
         return Err("its checksum is not the manifest's".to_owned());
     }
     if index.size() != file.size {
         return Err(format!("it describes {} bytes, the manifest says {}", index.size(), file.size));
     }
-    Ok(Some(index))
+    Ok(index)
 }
 
 fn check_blob(bytes: Vec<u8>, file: &FileInfo) -> std::result::Result<(), String> {

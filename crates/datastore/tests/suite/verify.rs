@@ -1,12 +1,13 @@
 //! Verification of good and damaged snapshots, and of everything in the golden datastore.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use datastore::fixtures::{TestStore, noise};
-use datastore::{Datastore, StoreConfig, VerifyCache, VerifyReport};
+use datastore::{Datastore, StoreConfig, SyncLevel, VerifyCache, VerifyReport};
 use formats::{ChunkDigest, CryptKey, DataBlob, Namespace, SnapshotId, Upid, VerifyResult};
 
-use crate::helper::{name, root};
+use crate::helper::{self, dir_of, name, root};
 
 fn upid() -> Upid {
     name("UPID:here:0000AAAA:00000001:00000001:655E0BE1:verify:tank:root@pam:")
@@ -88,6 +89,76 @@ async fn a_chunk_that_cannot_be_read_fails_the_snapshot_and_is_not_moved() {
     assert!(!report.is_ok());
     assert_eq!(report.set_aside, 0);
     assert!(fs::symlink_metadata(&chunk).is_ok());
+}
+
+const HELPER: &str = "verify::helper_process";
+
+/// Not a test by itself: verifies as a user who may not read one chunk.
+#[test]
+fn helper_process() {
+    let Some(dir) = helper::job() else { return };
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setuid(NOBODY.into()).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let store = helper::open(&dir, SyncLevel::None);
+    let (group, root, cache) = (name("host/a"), root(), VerifyCache::new());
+    let reports: Vec<_> = store
+        .snapshots(&root, &group)
+        .unwrap()
+        .iter()
+        .map(|entry| runtime.block_on(store.verify_snapshot(&root, &entry.id, &cache, upid())).unwrap())
+        .collect();
+
+    assert!(reports.iter().all(|report| !report.is_ok()), "{reports:?}");
+    assert_eq!(reports.iter().map(|report| report.damaged).collect::<Vec<_>>(), [false, true]);
+    assert!(reports[0].problems[0].message.contains("ermission denied"), "{reports:?}");
+    assert_eq!(reports[1].problems.len(), 2);
+}
+
+const NOBODY: u32 = 65534;
+
+#[test]
+fn a_chunk_that_nobody_let_us_read_fails_the_run_and_only_damage_fails_the_snapshot() {
+    let store = TestStore::new("tank");
+    let files: &[(&str, &[u8])] = &[("x.img", b"locked away")];
+    let unknown = store.backup("", "host/a", 100, files);
+    let damaged = store.backup("", "host/a", 200, &[files[0], ("y.img", b"gone")]);
+    fs::remove_file(store.chunk_path(&ChunkDigest::of(b"gone"))).unwrap();
+    fs::set_permissions(store.chunk_path(&ChunkDigest::of(b"locked away")), fs::Permissions::from_mode(0o000)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        give_away(store.path().parent().unwrap());
+    }
+
+    assert!(helper::run(HELPER, &dir_of(&store)).success());
+
+    let (manifest, _) = store.store().manifest(&root(), &unknown).unwrap();
+    assert_eq!(manifest.verify_state(), None, "nothing is known about it");
+    assert_eq!(stored(&store, &damaged), VerifyResult::Failed);
+}
+
+fn give_away(path: &std::path::Path) {
+    nix::unistd::chown(path, Some(NOBODY.into()), Some(NOBODY.into())).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_away(&entry.unwrap().path()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_chunk_that_cannot_be_set_aside_fails_the_snapshot_all_the_same() {
+    let store = TestStore::new("tank");
+    let snapshot = store.backup("", "host/a", 100, &[("x.img", b"same")]);
+    let chunk = store.chunk_path(&ChunkDigest::of(b"same"));
+    fs::write(&chunk, DataBlob::encode(b"SAME", false, None).unwrap().as_bytes()).unwrap();
+    // All names are taken, the last one by something that no file replaces.
+    (0..9).for_each(|n| fs::write(chunk.with_extension(format!("{n}.bad")), "").unwrap());
+    fs::create_dir_all(chunk.with_extension("9.bad").join("x")).unwrap();
+
+    let report = verify(&store, &snapshot).await;
+
+    assert_eq!(report.set_aside, 0);
+    assert!(report.problems[0].message.contains("it stays"), "{report:?}");
+    assert_eq!(stored(&store, &snapshot), VerifyResult::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
