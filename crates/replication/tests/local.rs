@@ -183,6 +183,62 @@ async fn a_lost_index_at_the_target_is_mended_by_the_next_run() {
     assert_eq!(tree(target.path()), tree(source.path()));
 }
 
+/// Notes in a snapshot's manifest that its verification failed.
+fn fail_verification(store: &TestStore, id: &formats::SnapshotId) {
+    store
+        .store()
+        .update_manifest(&Namespace::root(), id, |manifest| {
+            let upid = "UPID:here:00000001:00000002:00000003:61000000:verify:store:root@pam:".parse().unwrap();
+            manifest.set_verify_state(&formats::VerifyState { upid, state: VerifyResult::Failed });
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_chunk_that_one_group_trusts_unread_is_read_to_mend_another() {
+    let (source, target) = (TestStore::new("source"), TestStore::new("target"));
+    let (shared, more) = (noise(1, 4 << 20), noise(2, 1 << 20));
+    let later = [shared.as_slice(), &more].concat();
+    source.backup("", "ct/1", 1_700_000_000, &[("disk.img", &shared)]);
+    source.backup("", "vm/1", 1_700_000_000, &[("disk.img", &shared)]);
+    sync(source.store(), target.store()).await;
+    // The newest snapshot of the first group vouches for the chunk that is damaged in the second one.
+    source.backup("", "ct/1", 1_700_000_100, &[("disk.img", &later)]);
+    let chunk = target.chunk_path(&ChunkDigest::of(&shared));
+    let good = std::fs::read(&chunk).unwrap();
+    let mut damaged = good.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&chunk, &damaged).unwrap();
+    fail_verification(&target, &"vm/1/2023-11-14T22:13:20Z".parse().unwrap());
+    let options = JobOptions { resync_corrupt: true, worker_threads: 1, ..options(FIXTURE_OWNER) };
+
+    let report = sync_with(&options, source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Ok, 2), "{:?}", report.errors);
+    assert_eq!(std::fs::read(&chunk).unwrap(), good);
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_used_where_it_is_right_and_replaced_where_it_is_not() {
+    let (source, target) = (filled(), TestStore::new("target"));
+    sync(source.store(), target.store()).await;
+    // As a killed run leaves it: no manifest, some files right, one of an older state, one cut, one nobody names.
+    let id: formats::SnapshotId = "vm/100/2023-11-14T22:15:00Z".parse().unwrap();
+    let dir = target.path().join(id.dir_path());
+    let older = target.path().join("vm/100/2023-11-14T22:13:20Z/disk.img.fidx");
+    std::fs::remove_file(dir.join("index.json.blob")).unwrap();
+    std::fs::copy(older, dir.join("disk.img.fidx")).unwrap();
+    std::fs::write(dir.join("vm.conf.blob"), b"cut").unwrap();
+    std::fs::write(dir.join("other.conf.blob"), b"nobody names it").unwrap();
+    std::fs::write(dir.join("disk.img.tmp_4711"), b"half").unwrap();
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_copied, report.chunks_transferred), (RunResult::Ok, 1, 0));
+    assert_eq!(tree(target.path()), tree(source.path()));
+}
+
 #[tokio::test]
 async fn a_failed_verification_is_mended_by_resync_corrupt() {
     let (source, target) = (filled(), TestStore::new("target"));
@@ -190,14 +246,7 @@ async fn a_failed_verification_is_mended_by_resync_corrupt() {
     let id: formats::SnapshotId = "vm/100/2023-11-14T22:13:20Z".parse().unwrap();
     let part = ChunkDigest::of(&noise(1, 9 << 20)[..4 << 20]);
     std::fs::write(target.chunk_path(&part), b"").unwrap();
-    target
-        .store()
-        .update_manifest(&Namespace::root(), &id, |manifest| {
-            let upid = "UPID:here:00000001:00000002:00000003:61000000:verify:store:root@pam:".parse().unwrap();
-            manifest.set_verify_state(&formats::VerifyState { upid, state: VerifyResult::Failed });
-            Ok(())
-        })
-        .unwrap();
+    fail_verification(&target, &id);
 
     let report =
         sync_with(&JobOptions { resync_corrupt: true, ..options(FIXTURE_OWNER) }, source.store(), target.store()).await;

@@ -101,6 +101,7 @@ pub async fn execute(
     let engine = Arc::new(Engine {
         admission: Admission::new(options.in_flight_bytes, options.in_flight_requests),
         ledger: Ledger::default(),
+        read_ledger: Ledger::default(),
         stopped: AtomicBool::new(false),
         options: options.clone(),
         control: control.clone(),
@@ -195,6 +196,8 @@ struct Engine {
     monitor: Arc<dyn Monitor>,
     admission: Admission,
     ledger: Ledger,
+    /// Of chunks of which every byte was seen in this run: nothing in it was trusted because a base names it.
+    read_ledger: Ledger,
     /// Set by the first error after which nothing else can succeed.
     stopped: AtomicBool,
 }

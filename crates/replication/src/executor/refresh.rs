@@ -2,6 +2,7 @@
 
 use formats::{CryptMode, FileInfo, Manifest, SnapshotId};
 
+use super::snapshot::to_blob;
 use super::{Engine, GroupJob, Slot};
 use crate::error::EndError;
 use crate::report::SnapshotOutcome;
@@ -31,7 +32,7 @@ impl Engine {
             refuse_difference(source, target)?;
         }
 
-        let ledger = self.ledger_for_snapshot();
+        let ledger = self.ledger_for(&self.ledger);
         let mut mended = target.is_none();
         for info in &source.files {
             self.control.ready().await?;
@@ -49,13 +50,7 @@ impl Engine {
         if !mended && target.as_ref().is_some_and(|target| same(&merged, target)) {
             return Ok(if log { SnapshotOutcome::Refreshed } else { SnapshotOutcome::Unchanged });
         }
-        let blob = if same(&merged, source) {
-            open.manifest_blob().clone()
-        } else {
-            merged
-                .to_blob()
-                .map_err(|error| EndError::skip("its merged manifest cannot be written").caused_by(error))?
-        };
+        let blob = if same(&merged, source) { open.manifest_blob().clone() } else { to_blob(&merged)? };
         self.commit(&merged, &blob, sink, slot).await?;
         Ok(SnapshotOutcome::Refreshed)
     }
@@ -107,20 +102,19 @@ fn equal_file(one: &FileInfo, other: &FileInfo) -> bool {
 
 /// Joins two manifests of the same backup.
 ///
-/// What the source says about notes and the like holds; what only the target says stays, and so does the target's own
-/// verify state, since it tells of the target's own chunks.
+/// What the source says about notes and the like holds, and what only the target says stays. A verify state tells of
+/// the chunks beside it, so the target keeps its own, or none: the source's says nothing about the target.
 fn merge(source: &Manifest, target: &Manifest) -> Manifest {
     let signed = |manifest: &Manifest| manifest.files.iter().any(|info| info.crypt_mode == CryptMode::SignOnly);
     let mut merged = source.clone();
+    merged.clear_verify_state();
     if signed(target) && !signed(source) {
         // The source lost its crypt modes on the way there; the target's signature is the valid one.
         merged.files.clone_from(&target.files);
         merged.signature.clone_from(&target.signature);
     }
     for (key, value) in &target.unprotected {
-        if key == "verify_state" || !merged.unprotected.contains_key(key) {
-            merged.unprotected.insert(key.clone(), value.clone());
-        }
+        merged.unprotected.entry(key.clone()).or_insert_with(|| value.clone());
     }
     merged
 }

@@ -38,7 +38,8 @@ impl Engine {
         slot: &Slot,
     ) -> Result<SnapshotOutcome, EndError> {
         let sink = self.target.begin(&job.target_ns, snapshot, base, &self.options.owner).await?;
-        match self.fill(open, sink.as_ref(), slot).await {
+        let ledger = self.ledger_for(&self.ledger);
+        match self.fill(open, sink.as_ref(), &ledger, slot).await {
             Ok(()) => {
                 self.commit(open.manifest(), open.manifest_blob(), sink, slot).await?;
                 Ok(SnapshotOutcome::Copied)
@@ -53,7 +54,10 @@ impl Engine {
         }
     }
 
-    /// Copies a snapshot again whose copy at the target is damaged. Nothing at the target is trusted unread.
+    /// Copies a snapshot again whose copy at the target is damaged. Nothing at the target is trusted unread, nor what
+    /// other snapshots of this run trusted so.
+    ///
+    /// A failed verification at the source is not taken over: every chunk has just been looked at.
     pub(super) async fn mend(
         &self,
         job: &GroupJob,
@@ -64,8 +68,15 @@ impl Engine {
         let Some(sink) = self.target.reopen(&job.target_ns, snapshot, None, &self.options.owner).await? else {
             return self.copy_open(job, snapshot, None, open.as_ref(), slot).await;
         };
-        self.fill(open.as_ref(), sink.as_ref(), slot).await?;
-        self.commit(open.manifest(), open.manifest_blob(), sink, slot).await?;
+        let ledger = self.ledger_for(&self.read_ledger);
+        self.fill(open.as_ref(), sink.as_ref(), &ledger, slot).await?;
+        let mut manifest = open.manifest().clone();
+        let mut blob = open.manifest_blob().clone();
+        if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
+            manifest.clear_verify_state();
+            blob = to_blob(&manifest)?;
+        }
+        self.commit(&manifest, &blob, sink, slot).await?;
         Ok(SnapshotOutcome::Copied)
     }
 
@@ -87,20 +98,25 @@ impl Engine {
     }
 
     /// Brings every file of the manifest, with its chunks, and the log.
-    async fn fill(&self, open: &dyn OpenSnapshot, sink: &dyn SnapshotSink, slot: &Slot) -> Result<(), EndError> {
-        let ledger = self.ledger_for_snapshot();
+    async fn fill(
+        &self,
+        open: &dyn OpenSnapshot,
+        sink: &dyn SnapshotSink,
+        ledger: &Ledger,
+        slot: &Slot,
+    ) -> Result<(), EndError> {
         for info in &open.manifest().files {
             self.control.ready().await?;
             let there = sink.has_file(info).await?;
-            self.file(open, sink, info, there, &ledger, slot).await?;
+            self.file(open, sink, info, there, ledger, slot).await?;
         }
         self.client_log(open, sink, slot).await?;
         Ok(())
     }
 
-    /// The run's ledger where chunks are shared, a fresh one otherwise.
-    pub(super) fn ledger_for_snapshot(&self) -> Ledger {
-        if self.target.shares_chunks() { self.ledger.clone() } else { Ledger::default() }
+    /// The ledger `of_run` where chunks are shared, a fresh one otherwise.
+    pub(super) fn ledger_for(&self, of_run: &Ledger) -> Ledger {
+        if self.target.shares_chunks() { of_run.clone() } else { Ledger::default() }
     }
 
     /// Brings one file. `there` says that the target has it already: of an index then only the chunks are looked at.
@@ -175,6 +191,11 @@ impl Engine {
         slot.lock().bytes_transferred += blob.encoded_len();
         Ok(())
     }
+}
+
+/// Writes a manifest that was changed on the way.
+pub(super) fn to_blob(manifest: &Manifest) -> Result<DataBlob, EndError> {
+    manifest.to_blob().map_err(|error| EndError::skip("its changed manifest cannot be written").caused_by(error))
 }
 
 /// Checks what a manifest says about itself.

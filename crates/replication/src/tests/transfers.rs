@@ -169,6 +169,37 @@ async fn resync_corrupt_mends_a_failed_snapshot_with_its_chunks() {
 }
 
 #[tokio::test]
+async fn a_snapshot_mended_from_a_source_that_failed_verification_is_mended_once() {
+    let (source, target) = (source(), MemoryStore::new());
+    sync(&source, &target).await;
+    for store in [&source, &target] {
+        store.manifest("", "vm/100", 1, |manifest| manifest.set_verify_state(&verify_state(VerifyResult::Failed)));
+    }
+    let options = JobOptions { resync_corrupt: true, ..pull() };
+
+    let report = sync_with(&options, &source, &target).await;
+    let again = sync_with(&options, &source, &target).await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Ok, 1), "{:?}", report.errors);
+    target.look("", "vm/100", 1, |manifest| assert_eq!(manifest.verify_state(), None));
+    assert!(again.moved_nothing(), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_verification_at_the_source_says_nothing_about_the_target() {
+    let (source, target) = (source(), MemoryStore::new());
+    sync(&source, &target).await;
+    for state in [VerifyResult::Ok, VerifyResult::Failed] {
+        source.manifest("", "vm/100", 2, |manifest| manifest.set_verify_state(&verify_state(state)));
+
+        let report = sync(&source, &target).await;
+
+        assert!(report.moved_nothing(), "{report:?}");
+        target.look("", "vm/100", 2, |manifest| assert_eq!(manifest.verify_state(), None));
+    }
+}
+
+#[tokio::test]
 async fn a_mirror_ends_equal_and_keeps_what_is_protected() {
     let (source, target) = (source(), MemoryStore::new());
     let options = JobOptions { remove_vanished: true, ..pull() };
