@@ -5,6 +5,7 @@ mod hostile;
 mod notation;
 mod planning;
 mod property;
+mod shared;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
