@@ -117,6 +117,33 @@ async fn the_golden_datastore_is_reproduced_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn between_namespaces_of_one_datastore_no_chunk_is_copied() {
+    let store = filled();
+    let before = chunks(store.path());
+    let options = JobOptions {
+        source_ns: "site".parse().unwrap(),
+        target_ns: "copy/of".parse().unwrap(),
+        ..options(FIXTURE_OWNER)
+    };
+
+    let first = sync_with(&options, store.store(), store.store()).await;
+    let second = sync_with(&options, store.store(), store.store()).await;
+
+    assert_eq!(first.result, RunResult::Ok, "{:?}", first.errors);
+    assert_eq!((first.snapshots_copied, first.chunks_transferred), (3, 0));
+    assert!(second.moved_nothing(), "{second:?}");
+    assert_eq!(chunks(store.path()), before);
+    let below = |namespace: &str| {
+        let prefix = store.path().join(namespace);
+        let files = tree(&prefix).into_iter().filter(|(path, _)| !path.ends_with("owner"));
+        files
+            .map(|(path, bytes)| (path.strip_prefix(&prefix).unwrap_or(&path).to_owned(), bytes))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(below("ns/copy/ns/of"), below("ns/site"));
+}
+
+#[tokio::test]
 async fn a_damaged_chunk_in_the_target_is_set_aside_and_fetched_again() {
     let (source, target) = (filled(), TestStore::new("target"));
     let image = noise(1, 9 << 20);

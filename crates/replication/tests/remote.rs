@@ -11,7 +11,7 @@ use config::acl::{AclAction, AclChange, AclPath, Role};
 use config::{DatastoreConfig, Paths, ServerConf, TokenConfig, UserConfig};
 use datastore::fixtures::{TestStore, noise};
 use datastore::{CreateOptions, Datastore, StoreConfig, SyncLevel};
-use formats::{AuthId, CryptKey, Namespace, StoreName};
+use formats::{AuthId, CryptKey, DataBlob, Manifest, Namespace, StoreName};
 use replication::{
     Direction, Event, JobOptions, LocalSource, LocalTarget, Monitor, RemoteSource, RemoteTarget, Report, RunControl,
     RunResult, Silent, run,
@@ -192,19 +192,51 @@ async fn a_pull_reproduces_every_file_and_a_second_one_moves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_golden_datastore_is_pulled_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("golden");
-    golden::unpack(&path, golden::Dirs::Lazy).unwrap();
-    let locks = dir.path().join("locks");
-    let config =
-        StoreConfig { name: "golden".parse().unwrap(), path: path.clone(), locks, sync_level: SyncLevel::None };
-    let (server, target) = (TestServer::start().await, TestStore::new("target"));
-    server.fill(&Datastore::open(config).unwrap()).await;
+    let (golden, target) = (golden_store(dir.path()), TestStore::new("target"));
+    let server = TestServer::start().await;
+    server.fill(&golden).await;
 
     let (report, _) = server.pull(&pull_options(), target.store()).await;
 
     assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
     assert_eq!(report.chunks_transferred as usize, golden::CHUNKS - 1);
-    assert_eq!(snapshot_files(target.path()), snapshot_files(&path));
+    assert_eq!(snapshot_files(target.path()), snapshot_files(golden.path()));
+    server.stop().await;
+}
+
+/// The golden datastore, unpacked below `dir`.
+fn golden_store(dir: &Path) -> Datastore {
+    let path = dir.join("golden");
+    golden::unpack(&path, golden::Dirs::Lazy).unwrap();
+    let locks = dir.join("locks");
+    Datastore::open(StoreConfig { name: "golden".parse().unwrap(), path, locks, sync_level: SyncLevel::None }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_golden_datastore_is_pushed_with_every_blob_entry_and_signature() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, golden) = (TestServer::start().await, golden_store(dir.path()));
+
+    let (report, _) = server.push(&golden, |_| {}).await;
+
+    assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
+    assert_eq!(report.snapshots_copied as usize, golden::SNAPSHOTS);
+    let (ours, theirs) = (snapshot_files(golden.path()), snapshot_files(server.store.path()));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (path, bytes) in &ours {
+        let sent = &theirs[path];
+        if path.ends_with("index.json.blob") {
+            let manifest = |bytes: &[u8]| Manifest::parse_blob(&DataBlob::parse(bytes.to_vec()).unwrap()).unwrap();
+            let (ours, theirs) = (manifest(bytes), manifest(sent));
+            assert_eq!(theirs.canonical_signed_part(), ours.canonical_signed_part(), "{}", path.display());
+            assert_eq!(theirs.signature, ours.signature, "{}", path.display());
+            assert_eq!(theirs.notes(), ours.notes(), "{}", path.display());
+        } else {
+            // An index differs in its header alone.
+            let from = if path.extension().is_some_and(|end| end != "blob") { 4096 } else { 0 };
+            assert_eq!(sent[from..], bytes[from..], "{}", path.display());
+        }
+    }
     server.stop().await;
 }
 
