@@ -356,17 +356,28 @@ pub fn get(paths: &Paths, name: &StoreName) -> Result<DatastoreConfig> {
 /// of a stock server on the same host (there the same directory under the same name is fine).
 pub fn create(paths: &Paths, entry: &DatastoreConfig) -> Result<()> {
     let file = file(paths);
-    file.edit(None, |document| {
-        if entry.backing_device.is_none() {
-            refuse_overlap(entry, document, &file.path, false)?;
-            let stock = SectionFile { path: paths.pbs_datastore_cfg(), ..file.clone() };
-            // Not ours: where we may not read it, it cannot be asked.
-            if let Ok((stock_document, _)) = stock.read() {
-                refuse_overlap(entry, &stock_document, &stock.path, true)?;
-            }
+    file.edit(None, |document| add(paths, &file, document, entry))
+}
+
+/// Tells whether [`create`] would take this datastore as things are now, so that nothing is made on disk for one it refuses.
+///
+/// # Errors
+/// As for [`create`].
+pub fn check_new(paths: &Paths, entry: &DatastoreConfig) -> Result<()> {
+    let file = file(paths);
+    add(paths, &file, &mut file.read()?.0, entry)
+}
+
+fn add(paths: &Paths, file: &SectionFile, document: &mut SectionConfig, entry: &DatastoreConfig) -> Result<()> {
+    if entry.backing_device.is_none() {
+        refuse_overlap(entry, document, &file.path)?;
+        let stock = SectionFile { path: paths.pbs_datastore_cfg(), ..file.clone() };
+        // Not ours: where we may not read it, it cannot be asked.
+        if let Ok((stock_document, _)) = stock.read() {
+            refuse_overlap(entry, &stock_document, &stock.path)?;
         }
-        file.create(document, entry)
-    })
+    }
+    file.create(document, entry)
 }
 
 /// Changes a datastore. `expected` is the digest the caller has seen, if any.
@@ -422,13 +433,8 @@ pub fn remove(
     Ok(RemovedDatastore { config, removed_jobs, jobs_left })
 }
 
-/// Two datastores in one tree would see each other's files.
-fn refuse_overlap(
-    entry: &DatastoreConfig,
-    document: &SectionConfig,
-    path: &Path,
-    same_name_is_fine: bool,
-) -> Result<()> {
+/// Two datastores in one tree would see each other's files. The same one under the same name is not two.
+fn refuse_overlap(entry: &DatastoreConfig, document: &SectionConfig, path: &Path) -> Result<()> {
     let mine = resolved(&entry.path);
     for section in document.sections().chain(document.broken_sections()) {
         let (name, Some(theirs)) = (section.id(), section.get("path")) else { continue };
@@ -437,7 +443,7 @@ fn refuse_overlap(
         }
         let other = resolved(Path::new(theirs));
         let same = mine == other;
-        if same && same_name_is_fine && name == entry.name.as_str() {
+        if same && name == entry.name.as_str() {
             continue;
         }
         if same || mine.starts_with(&other) || other.starts_with(&mine) {

@@ -275,10 +275,15 @@ fn datastores_do_not_overlap() {
         ("around", "disk", "contains"),
         ("by-link", "link/a/b", "lies inside"),
     ] {
-        let error = datastores::create(&root.paths, &store(name, path)).unwrap_err();
-        assert!(error.to_string().contains(how) && error.to_string().contains("`main`"), "{error}");
+        for refused in [datastores::check_new, datastores::create] {
+            let error = refused(&root.paths, &store(name, path)).unwrap_err();
+            assert!(error.to_string().contains(how) && error.to_string().contains("`main`"), "{error}");
+        }
     }
+    assert!(datastores::create(&root.paths, &store("main", "disk/a")).unwrap_err().is_exists());
     assert!(datastores::create(&root.paths, &store("main", "disk/b")).unwrap_err().is_exists());
+    datastores::check_new(&root.paths, &store("beside", "disk/ab")).unwrap();
+    assert!(datastores::get(&root.paths, &n("beside")).unwrap_err().is_not_found(), "a look makes nothing");
     datastores::create(&root.paths, &store("beside", "disk/ab")).unwrap();
 }
 

@@ -27,6 +27,11 @@ fn a_datastore_is_made_listed_changed_and_forgotten() {
     let status = host.json(&["datastore", "status"]);
     assert_eq!((&status[0]["groups"], status[0]["total"].is_u64()), (&json!(0), true));
 
+    let inside = format!("{path}/inside");
+    let nested = host.run(&["datastore", "create", "nested", &inside]);
+    assert!(nested.code != 0 && nested.stderr.contains("lies inside"), "{nested:?}");
+    assert!(!std::path::Path::new(&inside).exists(), "nothing is made for what is refused");
+
     host.ok(&["datastore", "remove", "store"]);
     assert_eq!(host.json(&["datastore", "list"]), json!([]));
     assert_eq!(host.ok(&["datastore", "list"]), "");

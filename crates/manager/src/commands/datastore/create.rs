@@ -41,7 +41,8 @@ impl Args {
         pairs.put("path", Some(text));
         self.settings.add_to(&mut pairs);
         let store: DatastoreConfig = config::from_pairs(self.name.as_str(), pairs.as_slice())?;
-        refuse_known(ctx, &store)?;
+        // A name or path that is taken must be found before anything is made on disk.
+        config::datastores::check_new(&ctx.paths, &store)?;
         datastore::refuse_other_name(&self.name, &path, &ctx.paths.pbs_datastore_cfg())?;
 
         // Here, and only here, root's rights are needed: to make a directory anywhere and give it away.
@@ -56,18 +57,4 @@ impl Args {
         config::datastores::create(&ctx.paths, &store)?;
         Ok(Outcome::Done)
     }
-}
-
-/// A name or path that is taken must be found before anything is made on disk.
-fn refuse_known(ctx: &Context, store: &DatastoreConfig) -> Result<()> {
-    let known = config::datastores::load(&ctx.paths)?;
-    for other in &known.entries {
-        if other.name == store.name {
-            return Err(Hinted::new(format!("there is a datastore '{}' already", other.name)).into());
-        }
-        if other.path == store.path {
-            return Err(Hinted::new(format!("datastore '{}' is in that directory", other.name)).into());
-        }
-    }
-    Ok(())
 }
