@@ -171,6 +171,28 @@ async fn a_damaged_chunk_in_the_target_is_set_aside_and_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_source_that_calls_encrypted_chunks_plain_is_refused_though_the_target_has_them() {
+    let (source, target) = (TestStore::new("source"), TestStore::new("target"));
+    let (key, data) = (CryptKey::from_bytes([9; 32]), noise(3, 200_000));
+    source.encrypted_backup("", "ct/7", 1_700_000_000, &[("root.pxar", &data)], &key);
+    sync(source.store(), target.store()).await;
+    source.encrypted_backup("", "ct/7", 1_700_000_100, &[("root.pxar", &data)], &key);
+    let id: formats::SnapshotId = "ct/7/2023-11-14T22:15:00Z".parse().unwrap();
+    source
+        .store()
+        .update_manifest(&Namespace::root(), &id, |manifest| {
+            manifest.files.iter_mut().for_each(|file| file.crypt_mode = formats::CryptMode::None);
+            Ok(())
+        })
+        .unwrap();
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Error, 0));
+    assert!(report.errors[0].message.contains("it is encrypted"), "{}", report.errors[0].message);
+}
+
+#[tokio::test]
 async fn a_damaged_chunk_at_the_source_ends_its_group_alone() {
     let (source, target) = (filled(), TestStore::new("target"));
     let part = ChunkDigest::of(&noise(1, 9 << 20)[..4 << 20]);

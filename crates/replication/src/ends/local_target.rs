@@ -1,13 +1,13 @@
 //! Writing to a datastore on this machine.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, WriterGuard};
 use formats::{
-    ArchiveKind, ArchiveName, AuthId, ChunkDigest, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace, SnapshotId,
+    ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace, SnapshotId,
     VerifyResult, sha256,
 };
 use futures_util::StreamExt as _;
@@ -176,8 +176,8 @@ impl Target for LocalTarget {
 struct LocalSink {
     target: LocalTarget,
     base: Option<SnapshotId>,
-    /// What the base names, with plain lengths; read when first needed.
-    named_by_base: OnceCell<HashMap<ChunkDigest, u32>>,
+    /// What the base names, with length and kind; read when first needed.
+    named_by_base: OnceCell<HashSet<ChunkRef>>,
     staged: Arc<StagedSnapshot>,
     existing: Option<DataBlob>,
 }
@@ -196,10 +196,10 @@ impl LocalSink {
         Arc::into_inner(self.staged).ok_or_else(|| EndError::retry("the snapshot is still being written"))
     }
 
-    async fn base(&self) -> &HashMap<ChunkDigest, u32> {
+    async fn base(&self) -> &HashSet<ChunkRef> {
         self.named_by_base
             .get_or_init(|| async {
-                let Some(base) = self.base.clone() else { return HashMap::new() };
+                let Some(base) = self.base.clone() else { return HashSet::new() };
                 let (store, namespace) = (self.target.store.clone(), self.staged.namespace().clone());
                 // A base that cannot be read is trusted with nothing.
                 let named = blocking(move || named_by(&store, &namespace, &base)).await;
@@ -231,23 +231,16 @@ impl LocalSink {
     }
 }
 
-/// Lists what a good snapshot names, with plain lengths.
-fn named_by(
-    store: &Datastore,
-    namespace: &Namespace,
-    base: &SnapshotId,
-) -> Result<HashMap<ChunkDigest, u32>, DatastoreError> {
+/// Lists what a good snapshot names.
+fn named_by(store: &Datastore, namespace: &Namespace, base: &SnapshotId) -> Result<HashSet<ChunkRef>, DatastoreError> {
     let (manifest, _) = store.manifest(namespace, base)?;
-    let mut named = HashMap::new();
+    let mut named = HashSet::new();
     if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
         return Ok(named);
     }
     for info in manifest.files.iter().filter(|info| info.filename.kind() != ArchiveKind::Blob) {
-        for entry in store.index(namespace, base, &info.filename)?.entries() {
-            if let Ok(len) = u32::try_from(entry.end - entry.start) {
-                named.insert(entry.digest, len);
-            }
-        }
+        let index = store.index(namespace, base, &info.filename)?;
+        named.extend(ChunkRef::of_index(&index, info.crypt_mode));
     }
     Ok(named)
 }
@@ -292,7 +285,7 @@ impl SnapshotSink for LocalSink {
         for (position, (chunk, there)) in chunks.iter().zip(there).enumerate() {
             if !there {
                 missing.push(position);
-            } else if self.base().await.get(&chunk.digest).map(|len| u64::from(*len)) != Some(chunk.plain_len) {
+            } else if !self.base().await.contains(chunk) {
                 unsure.push((position, *chunk));
             }
         }
