@@ -54,7 +54,7 @@ pub async fn prepare(
         from.iter().filter_map(|name| name.map_prefix(&options.source_ns, &options.target_ns).ok()).collect();
     let matter = at_target
         .into_iter()
-        .filter(|name| mapped.contains(name) || (options.remove_vanished && may_vanish(options, name)))
+        .filter(|name| mapped.contains(name) || (options.remove_vanished && options.target_ns.contains(name)))
         .collect();
 
     let (source_inventory, target_inventory) = tokio::try_join!(
@@ -62,12 +62,6 @@ pub async fn prepare(
         Inventory::take(target, matter, |group| options.wants(group)),
     )?;
     Ok(plan(options, &source_inventory, &target_inventory))
-}
-
-/// Whether a namespace of the target is below the anchor and not too deep.
-fn may_vanish(options: &JobOptions, name: &Namespace) -> bool {
-    let level = name.depth().saturating_sub(options.target_ns.depth());
-    options.target_ns.contains(name) && options.max_depth.is_none_or(|most| level <= most)
 }
 
 /// Plans and obeys the plan.
