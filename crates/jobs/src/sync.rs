@@ -42,6 +42,7 @@ pub async fn run_sync(
     monitor: Arc<dyn Monitor>,
 ) -> Result<JobReport, JobError> {
     job.check()?;
+    refuse_keys(job)?;
     let lock = match kind {
         Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
         Kind::Adhoc => None,
@@ -64,6 +65,21 @@ pub async fn run_sync(
     };
     drop(lock);
     Ok(JobReport::new(upid, report, traffic.as_deref(), start.elapsed()))
+}
+
+/// Refuses a job whose keys a run would not use: a push that was meant to be encrypted must not go out plain.
+fn refuse_keys(job: &SyncJobConfig) -> Result<(), JobError> {
+    let (key, what) = match job.direction() {
+        SyncDirection::Push if job.active_encryption_key.is_some() => {
+            ("active-encryption-key", "encrypt what it pushes")
+        }
+        SyncDirection::Pull if !job.associated_key.is_empty() => ("associated-key", "decrypt what it pulls"),
+        _ => return Ok(()),
+    };
+    Err(JobError::Unusable(format!(
+        "job '{}' has `{key}`, but this version cannot {what}; to run it without: sync-job update {} --delete {key}",
+        job.id, job.id
+    )))
 }
 
 /// Both ends of a run, ready.
@@ -189,6 +205,18 @@ mod tests {
         let nested = SyncJobConfig { ns: Some("a/b".parse().unwrap()), ..job(None) };
         assert_eq!(job_worker_id(&nested), "-:there:local:a/b:pbs2-local");
         assert_eq!(upid(&nested, Kind::Adhoc).worker_id.as_deref(), Some("local"));
+    }
+
+    #[test]
+    fn a_job_that_should_encrypt_or_decrypt_is_refused_rather_than_run_plain() {
+        let key = || "offsite".to_owned();
+        let push = SyncJobConfig { sync_direction: Some(SyncDirection::Push), ..job(Some("pbs2")) };
+        let encrypting = SyncJobConfig { active_encryption_key: Some(key()), ..push.clone() };
+        let message = refuse_keys(&encrypting).unwrap_err().to_string();
+        assert!(message.contains("--delete active-encryption-key"), "{message}");
+        assert!(refuse_keys(&SyncJobConfig { associated_key: vec![key()], ..job(Some("pbs2")) }).is_err());
+        // A push only keeps its associated keys, so that nobody deletes them.
+        assert!(refuse_keys(&SyncJobConfig { associated_key: vec![key()], ..push }).is_ok());
     }
 
     #[test]
