@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use datastore::fixtures::{FIXTURE_OWNER, TestStore, noise};
 use datastore::{Datastore, StoreConfig, SyncLevel};
@@ -84,6 +85,27 @@ async fn a_local_sync_reproduces_every_file_and_every_chunk() {
     assert_eq!(tree(target.path()), tree(source.path()));
     assert!(second.moved_nothing(), "{second:?}");
     assert_eq!((second.result, second.snapshots_unchanged), (RunResult::Ok, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_and_a_snapshot_that_somebody_works_on_are_waited_for_a_little() {
+    let (source, target) = (TestStore::new("source"), TestStore::new("target"));
+    source.backup("", "vm/100", 1_700_000_000, &[("vm.conf", b"cores: 4")]);
+    let (root, id): (_, formats::SnapshotId) = (Namespace::root(), "vm/100/2023-11-14T22:13:20Z".parse().unwrap());
+    let at_source = source.store().lock_snapshot_exclusive(&root, &id).unwrap();
+    let owner = FIXTURE_OWNER.parse().unwrap();
+    let at_target = target.store().lock_or_create_group(&root, &id.group, &owner).unwrap();
+    // The clock stands still while anybody works, so the first try at each comes before its release.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(at_source);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        drop(at_target);
+    });
+
+    let report = sync(source.store(), target.store()).await;
+
+    assert_eq!((report.result, report.snapshots_copied), (RunResult::Ok, 1), "{:?}", report.errors);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use formats::{ArchiveName, DataBlob, GroupId, Manifest, Namespace, SnapshotId};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
+use super::{is_busy, while_busy};
 use crate::error::EndError;
 use crate::traits::{ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source};
 use crate::verify::blocking;
@@ -134,21 +135,19 @@ impl Source for LocalSource {
         namespace: &Namespace,
         snapshot: &SnapshotId,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
-        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
-        let opened = blocking(move || {
-            let lock = store.lock_snapshot_shared(&ns, &id)?;
-            let (manifest, blob) = store.manifest(&ns, &id)?;
-            Ok::<_, DatastoreError>(LocalSnapshot { store, namespace: ns, snapshot: id, manifest, blob, _lock: lock })
-        })
-        .await?;
-        match opened {
-            Ok(open) => Ok(Some(Box::new(open))),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) if error.is_corrupt() => {
-                Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
+        // Who holds it may be removing it: then it is gone in a moment.
+        while_busy(is_busy, || async {
+            let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+            match blocking(move || LocalSnapshot::open(store, ns, id)).await? {
+                Ok(open) => Ok(Some(Box::new(open) as Box<dyn OpenSnapshot>)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) if error.is_corrupt() => {
+                    Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
+                }
+                Err(error) => Err(error.into()),
             }
-            Err(error) => Err(error.into()),
-        }
+        })
+        .await
     }
 }
 
@@ -163,6 +162,12 @@ struct LocalSnapshot {
 }
 
 impl LocalSnapshot {
+    fn open(store: Datastore, namespace: Namespace, snapshot: SnapshotId) -> Result<Self, DatastoreError> {
+        let lock = store.lock_snapshot_shared(&namespace, &snapshot)?;
+        let (manifest, blob) = store.manifest(&namespace, &snapshot)?;
+        Ok(Self { store, namespace, snapshot, manifest, blob, _lock: lock })
+    }
+
     async fn read(&self, name: ArchiveName) -> Result<Option<Bytes>, EndError> {
         let (store, ns, id) = (self.store.clone(), self.namespace.clone(), self.snapshot.clone());
         match blocking(move || store.read_file(&ns, &id, &name)).await? {

@@ -14,8 +14,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{local_source, while_busy};
-use crate::error::{EndError, ErrorClass};
+use super::{is_busy, local_source, while_busy};
+use crate::error::EndError;
 use crate::inventory::place;
 use crate::options::Direction;
 use crate::planner::owner_problem;
@@ -55,8 +55,7 @@ impl LocalTarget {
 
     /// Locks the group, making it where it is missing, and checks its owner. Waits a little for a busy one.
     async fn lock_group(&self, namespace: &Namespace, group: &GroupId, owner: &AuthId) -> Result<GroupLock, EndError> {
-        let busy = |error: &EndError| error.class() == ErrorClass::Retry;
-        let (lock, actual, _) = while_busy(busy, || async {
+        let (lock, actual, _) = while_busy(is_busy, || async {
             let (store, ns, id, wanted) = (self.store.clone(), namespace.clone(), group.clone(), owner.clone());
             Ok::<_, EndError>(blocking(move || store.lock_or_create_group(&ns, &id, &wanted)).await??)
         })

@@ -18,12 +18,17 @@ use tokio::time::Instant;
 
 use crate::error::{EndError, ErrorClass};
 
-/// How long to wait for a group that somebody else works on.
+/// How long to wait for a group or snapshot that somebody else works on.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Pause before the second try; each further one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether a call to a local datastore failed because of somebody else's lock.
+fn is_busy(error: &EndError) -> bool {
+    error.class() == ErrorClass::Retry
+}
 
 /// Repeats `attempt` for a while as long as it fails because of somebody else's lock.
 async fn while_busy<T, E, A: Future<Output = Result<T, E>>>(

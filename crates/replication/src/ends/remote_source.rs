@@ -10,6 +10,7 @@ use formats::{
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
+use super::while_busy;
 use crate::error::EndError;
 use crate::traits::{
     CHUNK_OVERHEAD, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source, max_file_len,
@@ -126,7 +127,8 @@ impl Source for RemoteSource {
         namespace: &Namespace,
         snapshot: &SnapshotId,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
-        let session = match self.remote.reader(&self.store, namespace, snapshot).await {
+        let opened = while_busy(ClientError::is_busy, || self.remote.reader(&self.store, namespace, snapshot)).await;
+        let session = match opened {
             Ok(session) => session,
             Err(error) => {
                 // The answer for a snapshot that is gone is that for one we may not read; the list tells them apart.
