@@ -3,6 +3,8 @@
 //! Each module is one promise of the README, told as stories. They need both binaries: run them with
 //! `cargo nextest run --workspace` (or `make test`).
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
+
 mod failures;
 mod golden_store;
 mod hostile;
