@@ -7,6 +7,7 @@ use formats::{DataBlob, MANIFEST_NAME, Manifest};
 use serde_json::Value;
 use traces::{Connection, Exchange, Twin};
 
+use crate::differences;
 use crate::stock::{Asked, Told, json};
 
 /// A session under way.
@@ -59,7 +60,8 @@ impl Script for ReaderScript {
 
     fn left_undone(&self) -> Vec<String> {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = self.session.iter().filter(|exchange| !done.contains(&exchange.target));
+        let needed = self.session.iter().filter(|exchange| !differences::may_be_left_out(exchange));
+        let left = needed.filter(|exchange| !done.contains(&exchange.target));
         left.map(|exchange| format!("{}: {} was not asked", self.key, exchange.target)).collect()
     }
 }
@@ -125,7 +127,10 @@ impl WriterScript {
             return Err(format!("{} digests and {} offsets", digests.len(), offsets.len()));
         }
         let pairs = digests.iter().zip(offsets);
-        pairs.map(|(digest, offset)| Some((wid, offset.as_u64()?, digest.as_str()?.to_owned()))).collect::<Option<_>>().ok_or_else(|| "not digests and offsets".to_owned())
+        pairs
+            .map(|(digest, offset)| Some((wid, offset.as_u64()?, digest.as_str()?.to_owned())))
+            .collect::<Option<_>>()
+            .ok_or_else(|| "not digests and offsets".to_owned())
     }
 
     fn recorded_entries(&self) -> BTreeSet<(u64, u64, String)> {
@@ -147,7 +152,8 @@ impl WriterScript {
             "/dynamic_chunk" | "/fixed_chunk" => {
                 let chunk = self.twin.chunk(&exchange.param("digest").unwrap());
                 let blob = DataBlob::parse(asked.body.clone()).map_err(|error| error.to_string())?;
-                blob.verify_chunk(&chunk.digest, chunk.plain_len, Some(self.twin.key())).map_err(|error| error.to_string())?;
+                blob.verify_chunk(&chunk.digest, chunk.plain_len, Some(self.twin.key()))
+                    .map_err(|error| error.to_string())?;
                 if !written.chunks.insert(chunk.digest.to_string()) {
                     return Err("uploaded twice".to_owned());
                 }
@@ -167,8 +173,13 @@ impl WriterScript {
             blob.verify_crc().map_err(|error| error.to_string())?;
             // Stock push wraps the log, a blob already, into another one; ours sends it as it is.
             let expected = self.twin.blob_like(recorded).expect("a known blob");
-            let wrapped = DataBlob::parse(expected.clone()).and_then(|blob| blob.decode(None, 1 << 20)).unwrap_or_default();
-            return if asked.body == expected || asked.body == wrapped { Ok(()) } else { Err("another blob".to_owned()) };
+            let wrapped =
+                DataBlob::parse(expected.clone()).and_then(|blob| blob.decode(None, 1 << 20)).unwrap_or_default();
+            return if asked.body == expected || asked.body == wrapped {
+                Ok(())
+            } else {
+                Err("another blob".to_owned())
+            };
         }
         let blob = DataBlob::parse(asked.body.clone()).map_err(|error| error.to_string())?;
         let manifest = Manifest::parse_blob(&blob).map_err(|error| error.to_string())?;
@@ -177,6 +188,19 @@ impl WriterScript {
             return Err(format!("manifest {}\ninstead of {}", manifest.to_json(), expected.to_json()));
         }
         Ok(())
+    }
+
+    /// Answers with an index of the previous snapshot that the recorded client had no use for.
+    fn other_previous(&self, name: &str) -> Result<Told, String> {
+        let mut previous = self.session.iter().filter(|exchange| exchange.path() == "/previous");
+        let manifest = previous.find_map(|exchange| exchange.answer.as_ref()?.body.blob.as_ref());
+        let files =
+            manifest.and_then(|manifest| manifest["files"].as_array()).ok_or("there is no previous snapshot")?;
+        let file =
+            files.iter().find(|file| file["filename"] == name).ok_or("the previous snapshot has no such file")?;
+        let index = file["csum"].as_str().and_then(|csum| self.twin.index(csum)).ok_or("nothing is known of it")?;
+        let like = self.session.iter().find(|exchange| exchange.path() == "/previous");
+        Ok(Told::like(like.and_then(|exchange| exchange.answer.as_ref()).expect("it was answered"), index.0))
     }
 
     fn append(&self, asked: &Asked) -> Result<Told, String> {
@@ -209,8 +233,11 @@ impl Script for WriterScript {
         }
         let target = canonical(&asked.path, &asked.query);
         let same = |exchange: &&Exchange| exchange.method == asked.method && self.translated(exchange) == target;
-        let exchange = self.session.iter().find(same).ok_or("not asked when it was recorded")?;
-        self.take(asked, exchange)
+        match self.session.iter().find(same) {
+            Some(exchange) => self.take(asked, exchange),
+            None if asked.path == "/previous" => self.other_previous(asked.param("archive-name")),
+            None => Err("not asked when it was recorded".to_owned()),
+        }
     }
 
     fn left_undone(&self) -> Vec<String> {
