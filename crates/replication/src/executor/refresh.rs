@@ -1,4 +1,4 @@
-//! Looking again at the newest snapshot of a group: its log, notes or verify state may have come late.
+//! Looking again at the newest snapshot of a group: its log or notes may have come late.
 
 use formats::{CryptMode, FileInfo, Manifest, SnapshotId};
 

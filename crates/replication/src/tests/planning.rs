@@ -43,7 +43,7 @@ fn an_empty_target_gets_everything() {
 
 #[test]
 fn only_snapshots_the_target_has_not_seen_are_copied() {
-    // 2 is looked at again: its log or verify state may have come late.
+    // 2 is looked at again: its log or notes may have come late.
     check(&pull(), "vm/100: 1 2 3 4", "vm/100: 1 2", "vm/100: skip 1, refresh 2, copy 3 4");
 }
 
