@@ -59,3 +59,12 @@ pub const MAX_WRITER_ID: u64 = 256;
 
 /// Entries of one index append a careful client sends at most.
 pub const APPEND_BATCH: usize = 128;
+
+/// Extension of our own servers, as `GET /version` lists it: a writer session answers `POST known_chunks`.
+pub const KNOWN_CHUNKS: &str = "known-chunks";
+
+/// Digests in one `known_chunks` call at most; 274 KiB of JSON, where a server takes 512 KiB.
+pub const MAX_KNOWN_CHUNKS: usize = 4096;
+
+/// Extension of our own servers: datastores answer `GET listing-fingerprint`.
+pub const LISTING_FINGERPRINT: &str = "listing-fingerprint";

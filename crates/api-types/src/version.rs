@@ -19,6 +19,11 @@ pub struct VersionInfo {
 }
 
 impl VersionInfo {
+    /// Whether the server has one of our own extensions, such as [`KNOWN_CHUNKS`](crate::protocol::KNOWN_CHUNKS).
+    pub fn offers(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|offered| offered == extension)
+    }
+
     /// Returns the version as numbers, for comparing.
     ///
     /// # Errors

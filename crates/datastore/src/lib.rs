@@ -17,12 +17,14 @@ mod files;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 mod groups;
+mod listing;
 mod locks;
 mod namespaces;
 pub mod prune;
 mod remove;
 mod snapshots;
 mod stage;
+mod stamp;
 mod store;
 mod verify;
 
@@ -31,10 +33,12 @@ pub use create::{CreateOptions, refuse_other_name};
 pub use error::{DatastoreError, Result};
 #[cfg(any(test, feature = "fixtures"))]
 pub use fault::{FaultPoint, install as install_fault_point};
+pub use listing::{ManifestHashes, Viewer};
 pub use locks::{GroupLock, SnapshotLock, Writer, WriterGuard};
 pub use remove::RemovalStats;
 pub use snapshots::SnapshotEntry;
 pub use stage::StagedSnapshot;
+pub use stamp::FileStamp;
 pub use store::{Datastore, FsUsage, StoreConfig, SyncLevel};
 pub use verify::{VerifyCache, VerifyProblem, VerifyReport};
 

@@ -26,6 +26,7 @@ mod group;
 mod ids;
 mod index;
 mod key_file;
+mod listing;
 mod manifest;
 mod name_error;
 mod namespace;
@@ -46,6 +47,7 @@ pub use index::{
     IndexError,
 };
 pub use key_file::{KeyError, KeyFile, Protection};
+pub use listing::{ListedSnapshot, ListingFingerprint, ListingHasher, ManifestHash};
 pub use manifest::{
     CryptMode, FileInfo, MAX_MANIFEST_PLAIN, Manifest, ManifestError, SignatureState, UploadStats, VerifyResult,
     VerifyState,
