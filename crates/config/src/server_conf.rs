@@ -37,10 +37,8 @@ pub struct ServerConf {
     pub log_level: String,
     /// `[limits] max-connections`: open connections, 1024.
     pub max_connections: usize,
-    /// `[limits] max-sessions`: backup and restore sessions at a time, 64.
+    /// `[limits] max-sessions`: backup and restore sessions at a time, 256.
     pub max_sessions: usize,
-    /// `[limits] max-body`: largest body of a REST request, 512 KiB.
-    pub max_body: u64,
     /// `[limits] receive-buffer`: bytes that all sessions together may hold unread, 128 MiB.
     pub receive_buffer: u64,
     /// `[limits] idle-minutes`: a connection that is silent for longer is closed, 15.
@@ -59,8 +57,7 @@ impl Default for ServerConf {
             key: None,
             log_level: "info".to_owned(),
             max_connections: 1024,
-            max_sessions: 64,
-            max_body: 512 * 1024,
+            max_sessions: 256,
             receive_buffer: 128 * 1024 * 1024,
             idle: Duration::from_secs(15 * 60),
             task_retention_days: 90,
@@ -133,7 +130,6 @@ impl ServerConf {
             }
             ("limits", "max-connections") => self.max_connections = number(value, 1, 1_000_000)?,
             ("limits", "max-sessions") => self.max_sessions = number(value, 1, 100_000)?,
-            ("limits", "max-body") => self.max_body = size(value, 64 << 10, 64 << 20)?,
             ("limits", "receive-buffer") => self.receive_buffer = size(value, 8 << 20, 1 << 40)?,
             ("limits", "idle-minutes") => self.idle = Duration::from_secs(60 * number(value, 1, 1440)?),
             ("tasks", "retention-days") => self.task_retention_days = number(value, 0, 36_500)?,

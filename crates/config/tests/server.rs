@@ -26,7 +26,7 @@ fn every_key_is_read() {
     let root = Root::new().with(
         |p| p.server_conf(),
         "; the daemon\n[server]\nListen = 127.0.0.1:8107\ncertificate=/etc/ssl/a#b.pem\nkey = /etc/ssl/a.key\n\
-         log-level = debug\n[limits]\nmax-connections = 10\nmax-sessions = 2\nmax-body = 1 MiB\n\
+         log-level = debug\n[limits]\nmax-connections = 10\nmax-sessions = 2\n\
          receive-buffer = 64 MiB\nidle-minutes = 5\n[tasks]\nretention-days = 0\nretention-count = 7\n",
     );
 
@@ -35,10 +35,7 @@ fn every_key_is_read() {
     assert_eq!(problems, []);
     assert_eq!(conf.listen.to_string(), "127.0.0.1:8107");
     assert_eq!(conf.certificate.unwrap().to_str(), Some("/etc/ssl/a#b.pem"));
-    assert_eq!(
-        (conf.max_connections, conf.max_sessions, conf.max_body, conf.receive_buffer),
-        (10, 2, 1 << 20, 64 << 20)
-    );
+    assert_eq!((conf.max_connections, conf.max_sessions, conf.receive_buffer), (10, 2, 64 << 20));
     assert_eq!((conf.idle.as_secs(), conf.task_retention_days, conf.task_retention_count), (300, 0, 7));
 }
 
@@ -55,7 +52,7 @@ fn unknown_keys_are_told_and_bad_values_name_line_and_key() {
         ("[server]\ncertificate = /a.pem\n", "`certificate` and `key` go together"),
         ("[server]\nkey = a.key\n", ":2: `[server] key`: `a.key` is no absolute path"),
         ("[limits]\nmax-connections = 0\n", ":2: `[limits] max-connections`: `0` is no number from 1"),
-        ("[limits]\nmax-body = 1 B\n", ":2: `[limits] max-body`: 1 B is not from 64 KiB to 64 MiB"),
+        ("[limits]\nreceive-buffer = 1 B\n", ":2: `[limits] receive-buffer`: 1 B is not from"),
         ("[server\n", ":1: Found opening bracket"),
     ] {
         let root = Root::new().with(|p| p.server_conf(), file);

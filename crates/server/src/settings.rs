@@ -27,6 +27,8 @@ pub struct Settings {
     pub upload_budget: u64,
     /// Bytes of chunks and files one reader session holds in memory at once.
     pub reader_budget: u64,
+    /// Bytes per datastore for the digests of chunks that clients may name without sending them.
+    pub known_chunks_memory: u64,
     /// Refused logins that wait at once; further ones wait for their turn to wait.
     pub max_delayed: usize,
 }
@@ -42,10 +44,11 @@ impl Default for Settings {
             upload_stall: Duration::from_secs(5 * 60),
             idle_timeout: Duration::from_secs(15 * 60),
             shutdown_timeout: Duration::from_secs(10),
-            max_sessions: 64,
+            max_sessions: 256,
             window_budget: 512 * MIB,
             upload_budget: 256 * MIB,
             reader_budget: 128 * MIB,
+            known_chunks_memory: 64 * MIB,
             max_delayed: 512,
         }
     }
