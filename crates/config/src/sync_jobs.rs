@@ -1,6 +1,6 @@
 //! `sync.cfg`: what is replicated, from where to where and when.
 
-use formats::{AuthId, GroupFilter, JobId, Namespace, RemoteName, StoreName, UserId};
+use formats::{AuthId, GroupFilter, JobId, Namespace, RemoteName, RemovalLimit, StoreName, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -55,6 +55,10 @@ pub struct SyncJobConfig {
     /// Remove at the target what the source no longer has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove_vanished: Option<bool>,
+    /// The most snapshots that one run removes at the target, a number or a percentage; a run that would remove more
+    /// removes none. A fifth, but at least 5, if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_removals: Option<RemovalLimit>,
     /// Levels below the anchors; all if unset, 0 for the anchors alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<u8>,
@@ -121,6 +125,7 @@ impl SyncJobConfig {
             remote_ns: None,
             sync_direction: None,
             remove_vanished: None,
+            max_removals: None,
             max_depth: None,
             group_filter: Vec::new(),
             transfer_last: None,
@@ -206,6 +211,9 @@ impl Entry for SyncJobConfig {
         }
         if !push && self.active_encryption_key.is_some() {
             return Err(ConfigError::invalid("active-encryption-key", "is for pushes; remove it from a pull"));
+        }
+        if self.max_removals.is_some() && self.remove_vanished != Some(true) {
+            return Err(ConfigError::invalid("max-removals", "has no meaning without remove-vanished"));
         }
         for (key, ns) in [("ns", self.ns()), ("remote-ns", self.remote_ns())] {
             let depth = ns.depth() + usize::from(self.max_depth.unwrap_or(0));

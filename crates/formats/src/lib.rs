@@ -31,6 +31,7 @@ mod manifest;
 mod name_error;
 mod namespace;
 mod owner;
+mod removal_limit;
 mod snapshot;
 mod upid;
 
@@ -55,5 +56,6 @@ pub use manifest::{
 pub use name_error::{NameError, is_safe_id};
 pub use namespace::Namespace;
 pub use owner::{AuthId, TokenName, UserId};
+pub use removal_limit::{BadRemovalLimit, RemovalLimit};
 pub use snapshot::{BackupTime, SnapshotId};
 pub use upid::Upid;

@@ -19,6 +19,6 @@ pub use error::JobError;
 pub use lock::{JobLock, JobLockError};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
-pub use sync::{ADHOC, Kind, run_sync};
+pub use sync::{ADHOC, Kind, ThisRun, run_sync};
 pub use task::{new_upid, node_name, now, superuser};
 pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};

@@ -52,6 +52,8 @@ pub struct JobSummary {
     pub elapsed_seconds: f64,
     /// What was not done and why.
     pub errors: Vec<Problem>,
+    /// What should be looked at.
+    pub warnings: Vec<Problem>,
 }
 
 impl JobReport {
@@ -84,6 +86,7 @@ impl JobReport {
             bytes_on_wire_out: self.bytes_on_wire_out,
             elapsed_seconds: (self.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
             errors: report.errors.clone(),
+            warnings: report.warnings.clone(),
         }
     }
 }
@@ -115,6 +118,7 @@ mod tests {
             "bytes-on-wire-out",
             "elapsed-seconds",
             "errors",
+            "warnings",
         ];
         assert_eq!(keys, agreed);
         assert_eq!(value["elapsed-seconds"], 1.5);

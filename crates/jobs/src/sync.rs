@@ -24,6 +24,13 @@ pub enum Kind {
     Adhoc,
 }
 
+/// What holds for one run only and is stored with no job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThisRun {
+    /// Let `remove-vanished` remove any number of snapshots, whatever `max-removals` says.
+    pub allow_removals: bool,
+}
+
 /// Name that stands for the id of a job without one; it is never shown.
 pub const ADHOC: &str = "adhoc";
 
@@ -38,6 +45,7 @@ pub async fn run_sync(
     paths: &Paths,
     job: &SyncJobConfig,
     kind: Kind,
+    this_run: ThisRun,
     control: RunControl,
     monitor: Arc<dyn Monitor>,
 ) -> Result<JobReport, JobError> {
@@ -58,7 +66,8 @@ pub async fn run_sync(
     let report = match opened {
         None => settled(Report { cancelled: true, ..Report::default() }),
         Some(Err(error)) => never_started(job, &error, &*monitor),
-        Some(Ok(ends)) => {
+        Some(Ok(mut ends)) => {
+            ends.options.allow_removals = this_run.allow_removals;
             traffic = ends.traffic;
             replication::run(&ends.options, ends.source, ends.target, &control, monitor).await
         }
@@ -121,13 +130,14 @@ fn rate(size: Option<&ByteSize>) -> Option<u64> {
 
 /// The job as the engine sees it.
 pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
-    let (direction, source_ns, target_ns) = match job.direction() {
-        SyncDirection::Pull => (Direction::Pull, job.remote_ns(), job.ns()),
-        SyncDirection::Push => (Direction::Push, job.ns(), job.remote_ns()),
+    let (direction, source_ns, target_ns, target_store) = match job.direction() {
+        SyncDirection::Pull => (Direction::Pull, job.remote_ns(), job.ns(), &job.store),
+        SyncDirection::Push => (Direction::Push, job.ns(), job.remote_ns(), &job.remote_store),
     };
     JobOptions {
         source_ns,
         target_ns,
+        target_store: Some(target_store.to_string()),
         max_depth: job.max_depth.map(usize::from),
         group_filter: FilterSet::new(job.group_filter.clone()),
         transfer_last: job.transfer_last.and_then(NonZeroU64::new),
@@ -135,6 +145,7 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         verified_only: job.verified_only.unwrap_or(false),
         resync_corrupt: job.resync_corrupt.unwrap_or(false),
         remove_vanished: job.remove_vanished.unwrap_or(false),
+        max_removals: job.max_removals,
         worker_threads: job.worker_threads.map_or(JobOptions::DEFAULT_WORKERS, usize::from),
         ..JobOptions::new(direction, job.owner())
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use config::ByteSize;
-use formats::{AuthId, GroupFilter, Namespace};
+use formats::{AuthId, GroupFilter, Namespace, RemovalLimit};
 
 use crate::args::parse_bool;
 
@@ -44,6 +44,10 @@ pub(crate) struct SyncOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
     pub(crate) remove_vanished: Option<bool>,
 
+    /// Remove nothing when more vanished than this number or percentage of snapshots [default: 20%, but at least 5]
+    #[arg(long, value_name = "N|N%", help_heading = "What to copy")]
+    pub(crate) max_removals: Option<RemovalLimit>,
+
     /// Limit received bytes per second, for example 20MiB [default: no limit]
     #[arg(long, value_name = "BYTES", help_heading = "Speed")]
     pub(crate) rate_in: Option<ByteSize>,
@@ -63,6 +67,20 @@ pub(crate) struct SyncOptions {
     /// Work on this many groups at the same time
     #[arg(long, value_name = "1..32", value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Speed")]
     pub(crate) worker_threads: Option<u8>,
+}
+
+/// What holds for this run only.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct RunOptions {
+    /// Let this run remove what vanished, however much it is
+    #[arg(long, help_heading = "This run")]
+    pub(crate) allow_removals: bool,
+}
+
+impl RunOptions {
+    pub(crate) fn this_run(self) -> jobs::ThisRun {
+        jobs::ThisRun { allow_removals: self.allow_removals }
+    }
 }
 
 /// Copy again what is damaged here: only where the target is local.
@@ -162,6 +180,7 @@ impl SyncOptions {
         pairs.put("encrypted-only", self.encrypted_only);
         pairs.put("verified-only", self.verified_only);
         pairs.put("remove-vanished", self.remove_vanished);
+        pairs.put("max-removals", self.max_removals);
         pairs.put("rate-in", self.rate_in.as_ref());
         pairs.put("burst-in", self.burst_in.as_ref());
         pairs.put("rate-out", self.rate_out.as_ref());

@@ -6,6 +6,7 @@
 //!
 //! This crate reads no configuration and no clock, and prints nothing.
 
+mod brake;
 mod control;
 mod ends;
 mod error;
@@ -28,8 +29,8 @@ pub use executor::{execute, prepare, run};
 pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
 pub use options::{Direction, JobOptions};
 pub use plan::{
-    Action, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step, VanishedGroup,
-    VanishedNamespace,
+    Action, Brake, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step,
+    VanishedGroup, VanishedNamespace,
 };
 pub use planner::plan;
 pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use formats::{AuthId, FilterSet, GroupId, Namespace};
+use formats::{AuthId, FilterSet, GroupId, Namespace, RemovalLimit};
 
 /// Which end is at home.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct JobOptions {
     pub source_ns: Namespace,
     /// Anchor inside the target.
     pub target_ns: Namespace,
+    /// Name of the target's datastore, for advice.
+    pub target_store: Option<String>,
     /// Levels of namespaces below the anchors; 0 is only the anchor, `None` is all.
     pub max_depth: Option<usize>,
     /// Groups the run is about; empty is all of them.
@@ -37,6 +39,11 @@ pub struct JobOptions {
     pub resync_corrupt: bool,
     /// Remove at the target what is no longer at the source.
     pub remove_vanished: bool,
+    /// The most snapshots that `remove_vanished` may remove in one run; with more than that it removes none. `None` is
+    /// a fifth of those in scope, or [`JobOptions::FEW_REMOVALS`] where that is more.
+    pub max_removals: Option<RemovalLimit>,
+    /// Whether this run may remove any number.
+    pub allow_removals: bool,
     /// Who owns new groups and must own existing ones. For a push this is the remote's own identity.
     pub owner: AuthId,
     /// Groups worked on at the same time.
@@ -55,12 +62,18 @@ impl JobOptions {
     /// Groups at the same time when nothing else is said.
     pub const DEFAULT_WORKERS: usize = 4;
 
+    /// Removals that the default brake always lets pass.
+    pub const FEW_REMOVALS: u64 = 5;
+    /// Part of the snapshots in scope that the default brake lets pass.
+    pub const DEFAULT_MAX_REMOVALS: RemovalLimit = RemovalLimit::Percent(20);
+
     /// Returns the options of a plain job: every group, new snapshots only, nothing removed.
     pub fn new(direction: Direction, owner: AuthId) -> Self {
         Self {
             direction,
             source_ns: Namespace::root(),
             target_ns: Namespace::root(),
+            target_store: None,
             max_depth: None,
             group_filter: FilterSet::default(),
             transfer_last: None,
@@ -68,11 +81,24 @@ impl JobOptions {
             verified_only: false,
             resync_corrupt: false,
             remove_vanished: false,
+            max_removals: None,
+            allow_removals: false,
             owner,
             worker_threads: Self::DEFAULT_WORKERS,
             in_flight_bytes: Self::DEFAULT_IN_FLIGHT_BYTES,
             in_flight_requests: Self::DEFAULT_IN_FLIGHT_REQUESTS,
         }
+    }
+
+    /// Returns how many of `in_scope` snapshots at the target a run may remove; `None` when it may remove any number.
+    pub(crate) fn removals_permitted(&self, in_scope: u64) -> Option<u64> {
+        if self.allow_removals {
+            return None;
+        }
+        Some(match self.max_removals {
+            Some(limit) => limit.of(in_scope),
+            None => Self::DEFAULT_MAX_REMOVALS.of(in_scope).max(Self::FEW_REMOVALS),
+        })
     }
 
     /// Whether the group filters let `group` pass.

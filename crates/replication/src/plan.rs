@@ -17,10 +17,23 @@ pub struct Plan {
     pub namespaces: Vec<NamespacePlan>,
     /// Namespaces at the target that are no longer at the source, deepest first.
     pub vanished_namespaces: Vec<VanishedNamespace>,
+    /// Set when more would have been removed than the job permits: then nothing is.
+    pub brake: Option<Brake>,
     /// What should be looked at.
     pub warnings: Vec<Problem>,
     /// What cannot be done.
     pub errors: Vec<Problem>,
+}
+
+/// Why a plan removes nothing although something vanished: too much did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brake {
+    /// Snapshots that would have been removed.
+    pub removals: u64,
+    /// Snapshots at the target that the job is about.
+    pub in_scope: u64,
+    /// Removals that the job permits.
+    pub permitted: u64,
 }
 
 /// What happens in one pair of namespaces.
@@ -129,6 +142,8 @@ pub enum KeepReason {
     NotEmpty,
     /// What is in it could not be listed.
     Unknown,
+    /// More vanished than one run may remove.
+    TooMany,
 }
 
 /// A group at the target that is no longer at the source.
@@ -138,6 +153,8 @@ pub struct VanishedGroup {
     pub id: GroupId,
     /// Snapshots in it.
     pub snapshots: usize,
+    /// Protected snapshots in it.
+    pub protected: usize,
     /// Why it stays, or `None` when it is removed. With [`KeepReason::Protected`] everything unprotected is removed.
     pub keep: Option<KeepReason>,
 }
@@ -202,6 +219,9 @@ impl Action {
             Self::Remove(RemoveReason::Vanished) => "no longer at the source",
             Self::Keep(KeepReason::Protected) => "no longer at the source, but protected",
             Self::Keep(KeepReason::Unfinished) => "not at the source, but somebody may be writing it",
+            Self::Keep(KeepReason::TooMany) => {
+                "no longer at the source, but more vanished than one run may remove (max-removals)"
+            }
             Self::Keep(_) => "no longer at the source",
         }
     }
@@ -216,6 +236,7 @@ impl KeepReason {
             Self::Filtered => "filtered",
             Self::NotEmpty => "not empty",
             Self::Unknown => "unknown",
+            Self::TooMany => "max-removals",
         }
     }
 }
@@ -353,6 +374,7 @@ impl KeepReason {
             Self::Filtered => "outside the group filter",
             Self::NotEmpty => "not empty afterwards",
             Self::Unknown => "its contents could not be listed",
+            Self::TooMany => "more vanished than one run may remove (max-removals)",
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use formats::{AuthId, BackupTime, Namespace, VerifyResult};
+use formats::{AuthId, BackupTime, GroupId, Namespace, VerifyResult};
 
 use crate::inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots, place};
 use crate::options::{Direction, JobOptions};
@@ -54,6 +54,7 @@ pub fn plan(options: &JobOptions, source: &Inventory, target: &Inventory) -> Pla
         let seen: BTreeSet<&Namespace> = mapped.iter().map(|(_, name)| name).collect();
         plan.vanished_namespaces = vanished_namespaces(options, target, &seen);
     }
+    crate::brake::apply(options, target, &mut plan);
     say_what_matched_nothing(options, &mut plan);
     plan
 }
@@ -190,7 +191,7 @@ fn plan_group(
     warnings: &mut Vec<Problem>,
 ) -> Result<(GroupPlan, Vec<Problem>), Problem> {
     let at = place(namespace, &source.id);
-    check_owner(options, &at, target.and_then(|target| target.owner.as_ref()))?;
+    check_owner(options, namespace, &source.id, target.and_then(|target| target.owner.as_ref()))?;
     let ours = sorted(&source.snapshots, &at)?;
     let theirs = target.map(|target| sorted(&target.snapshots, &at)).transpose()?.unwrap_or_default();
 
@@ -326,28 +327,50 @@ fn selected(
     Action::Copy(CopyReason::New)
 }
 
-fn check_owner(options: &JobOptions, at: &str, owner: Option<&AuthId>) -> Result<(), Problem> {
-    match owner {
-        Some(owner) if *owner != options.owner => Err(owner_problem(options.direction, at, owner, &options.owner)),
-        _ => Ok(()),
+/// A group at the target whose owner is not the one it should have.
+pub(crate) struct ForeignGroup<'a> {
+    pub(crate) direction: Direction,
+    /// Name of the target's datastore, where it is known.
+    pub(crate) store: Option<&'a str>,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) group: &'a GroupId,
+    pub(crate) found: &'a AuthId,
+    pub(crate) wanted: &'a AuthId,
+}
+
+impl ForeignGroup<'_> {
+    /// Says that the group belongs to somebody else, naming both and the commands that mend it.
+    pub(crate) fn problem(&self) -> Problem {
+        let Self { group, found, wanted, .. } = self;
+        let store = self.store.unwrap_or("STORE");
+        let ns = if self.namespace.is_root() { String::new() } else { format!(" --ns {}", self.namespace) };
+        let mend = format!("backup-manager group change-owner {store} {group} '{wanted}'{ns}");
+        let (message, hint) = match self.direction {
+            Direction::Pull => (
+                format!("the group belongs to `{found}` at the target, but the job's owner is `{wanted}`"),
+                format!("to give the group to `{wanted}`: {mend}; to let the job own it: --owner '{found}'"),
+            ),
+            Direction::Push => (
+                format!("the group belongs to `{found}` at the remote, but the job signs in there as `{wanted}`"),
+                format!(
+                    "at the remote: {mend}; or from anywhere, as its administrator: proxmox-backup-client change-owner \
+                     {group} '{wanted}'{ns} --repository ADMIN@HOST:{store}"
+                ),
+            ),
+        };
+        Problem::new(place(self.namespace, group), message).with_hint(hint)
     }
 }
 
-/// Says that a group belongs to somebody else, naming both.
-pub(crate) fn owner_problem(direction: Direction, at: &str, found: &AuthId, wanted: &AuthId) -> Problem {
-    let (message, hint) = match direction {
-        Direction::Pull => (
-            format!("the group belongs to `{found}` at the target, but the job's owner is `{wanted}`"),
-            format!("set the job's owner to `{found}`, or make `{wanted}` the owner of the group"),
-        ),
-        Direction::Push => (
-            format!("the group belongs to `{found}` at the remote, but the job signs in there as `{wanted}`"),
-            format!(
-                "let the remote's administrator make `{wanted}` the owner of the group, or push to another namespace"
-            ),
-        ),
-    };
-    Problem::new(at, message).with_hint(hint)
+fn check_owner(
+    options: &JobOptions,
+    namespace: &Namespace,
+    group: &GroupId,
+    owner: Option<&AuthId>,
+) -> Result<(), Problem> {
+    let Some(found) = owner.filter(|owner| **owner != options.owner) else { return Ok(()) };
+    let (direction, store, wanted) = (options.direction, options.target_store.as_deref(), &options.owner);
+    Err(ForeignGroup { direction, store, namespace, group, found, wanted }.problem())
 }
 
 /// Decides about a group of the target that is not at the source.
@@ -369,7 +392,8 @@ fn vanished_group(options: &JobOptions, group: &GroupInventory) -> VanishedGroup
             Some(_) => None,
         }
     };
-    VanishedGroup { id: group.id.clone(), snapshots: snapshots.map_or(0, <[_]>::len), keep }
+    let protected = snapshots.map_or(0, |list| list.iter().filter(|info| info.protected).count());
+    VanishedGroup { id: group.id.clone(), snapshots: snapshots.map_or(0, <[_]>::len), protected, keep }
 }
 
 /// Decides about the namespaces below the target's anchor that no source namespace maps to, deepest first.

@@ -10,6 +10,7 @@ pub(crate) mod acl;
 pub(crate) mod backup;
 pub(crate) mod cert;
 pub(crate) mod datastore;
+pub(crate) mod group;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     /// Manage namespaces of a datastore
     #[command(subcommand)]
     Namespace(namespace::Command),
+    /// Manage groups of a datastore
+    #[command(subcommand)]
+    Group(group::Command),
     /// Look at, verify and remove snapshots
     #[command(subcommand)]
     Snapshot(snapshot::Command),
@@ -67,6 +71,7 @@ impl Command {
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
             Self::Namespace(command) => command.run(ctx),
+            Self::Group(command) => command.run(ctx),
             Self::Snapshot(command) => command.run(ctx),
             Self::Backup(command) => command.run(ctx),
             Self::Restore(args) => args.run(ctx),

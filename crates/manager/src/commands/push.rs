@@ -4,7 +4,7 @@ use anyhow::Result;
 use formats::{RemoteName, StoreName};
 
 use crate::context::Context;
-use crate::options::{Direction, Pairs, SyncOptions};
+use crate::options::{Direction, Pairs, RunOptions, SyncOptions};
 use crate::outcome::Outcome;
 
 #[derive(clap::Args, Debug)]
@@ -23,6 +23,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: SyncOptions,
+
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 impl Args {
@@ -35,7 +38,7 @@ impl Args {
         self.options.add_to(&mut pairs);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
         crate::job_output::run(ctx, async |control, progress| {
-            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Adhoc, control, progress).await
+            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Adhoc, self.run.this_run(), control, progress).await
         })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::host::{Host, noise};
 
 const MIB: usize = 1 << 20;
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "result",
     "upid",
     "snapshots-copied",
@@ -19,6 +19,7 @@ const KEYS: [&str; 13] = [
     "bytes-on-wire-out",
     "elapsed-seconds",
     "errors",
+    "warnings",
 ];
 
 /// Two snapshots in namespace `a` of datastore `near`, and a job that copies everything into `copy`.

@@ -16,9 +16,8 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::{is_busy, local_source, while_busy};
 use crate::error::EndError;
-use crate::inventory::place;
 use crate::options::Direction;
-use crate::planner::owner_problem;
+use crate::planner::ForeignGroup;
 use crate::traits::{
     ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
 };
@@ -63,7 +62,15 @@ impl LocalTarget {
         if actual == *owner {
             return Ok(lock);
         }
-        let problem = owner_problem(Direction::Pull, &place(namespace, group), &actual, owner);
+        let problem = ForeignGroup {
+            direction: Direction::Pull,
+            store: Some(self.store.name().as_str()),
+            namespace,
+            group,
+            found: &actual,
+            wanted: owner,
+        }
+        .problem();
         let error = EndError::skip(problem.message);
         Err(match problem.hint {
             Some(hint) => error.with_hint(hint),

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::notation::inventory;
 use super::{pull, push};
-use crate::{JobOptions, plan};
+use crate::{Brake, JobOptions, plan};
 
 /// Asserts what a plan comes to.
 #[track_caller]
@@ -176,7 +176,8 @@ fn a_group_of_another_owner_is_an_error_that_names_both() {
         assert_eq!(planned.brief(), "ct/1: copy 1\nerror vm/100");
         let message = &planned.errors[0].message;
         assert!(message.contains("bob@pbs") && message.contains("root@pam") && message.contains(words), "{message}");
-        assert!(planned.errors[0].hint.is_some());
+        let hint = planned.errors[0].hint.as_deref().unwrap();
+        assert!(hint.contains("group change-owner STORE vm/100 'root@pam'"), "{hint}");
     }
 }
 
@@ -276,4 +277,65 @@ fn a_printed_plan_gives_reasons() {
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
+}
+
+fn at_most(limit: &str) -> JobOptions {
+    JobOptions { max_removals: Some(limit.parse().unwrap()), ..mirror() }
+}
+
+#[test]
+fn a_run_that_would_remove_too_much_copies_what_is_new_and_removes_nothing() {
+    check(&mirror(), "vm/1: 7 8", "vm/1: 1 2 3 4 5 6 7", "vm/1: keep 1 2 3 4 5 6 (max-removals), refresh 7, copy 8");
+    check(
+        &mirror(),
+        "vm/1: 1",
+        "vm/1: 1; vm/2: 1 2 3p 4; a vm/3: 1 2 3 4",
+        "vm/1: refresh 1
+         vm/2: keep all (max-removals)
+         a vm/3: keep all (max-removals)
+         keep a (max-removals)",
+    );
+    let text = warnings(&mirror(), "vm/1: 7 8", "vm/1: 1 2 3 4 5 6 7");
+    for part in ["6 of 7", "more than the 5", "nothing is removed", "--allow-removals"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_brake_lets_five_go_by_default_and_a_fifth_of_many() {
+    check(&mirror(), "vm/1: 6", "vm/1: 1 2 3 4 5 6", "vm/1: remove 1 2 3 4 5, refresh 6");
+    let brake = |gone: u64| {
+        let line = |from: u64| (from..=40).map(|time| time.to_string()).collect::<Vec<_>>().join(" ");
+        let (source, target) = (format!("vm/1: {}", line(gone + 1)), format!("vm/1: {}", line(1)));
+        plan(&mirror(), &inventory(&source), &inventory(&target)).brake
+    };
+    assert_eq!(brake(8), None);
+    assert_eq!(brake(9), Some(Brake { removals: 9, in_scope: 40, permitted: 8 }));
+}
+
+#[test]
+fn the_brake_is_set_by_number_or_percentage_and_loosened_for_one_run() {
+    check(&at_most("1"), "vm/1: 3", "vm/1: 1 2 3", "vm/1: keep 1 2 (max-removals), refresh 3");
+    check(&at_most("2"), "vm/1: 3", "vm/1: 1 2 3", "vm/1: remove 1 2, refresh 3");
+    check(&at_most("0"), "vm/1: 3", "vm/1: 2 3", "vm/1: keep 2 (max-removals), refresh 3");
+    check(&at_most("50%"), "vm/1: 2 3", "vm/1: 1 2", "vm/1: remove 1, refresh 2, copy 3");
+    check(&at_most("49%"), "vm/1: 2 3", "vm/1: 1 2", "vm/1: keep 1 (max-removals), refresh 2, copy 3");
+    let allowed = JobOptions { allow_removals: true, ..at_most("0") };
+    check(&allowed, "vm/1: 3", "vm/1: 1 2 3; vm/2: 1", "vm/1: remove 1 2, refresh 3\nvm/2: remove all");
+}
+
+#[test]
+fn the_brake_counts_only_what_the_job_is_about() {
+    // Six of vm/2 would be the fifth of many; those of the ct are not the job's.
+    let options = JobOptions { max_removals: Some("50%".parse().unwrap()), ..filtered(&["type:vm"]) };
+    check(
+        &options,
+        "vm/1: 3",
+        "vm/1: 1 2 3; ct/1: 1 2 3 4 5 6 7 8 9",
+        "vm/1: keep 1 2 (max-removals), refresh 3
+         ct/1: keep all (filtered)",
+    );
+    // Protected snapshots stay anyway, and an unprotected one beside them goes.
+    check(&at_most("1"), "vm/1: 1", "vm/1: 1; vm/2: 1p 2p 3", "vm/1: refresh 1\nvm/2: keep all (protected)");
+    check(&at_most("0"), "vm/1: 1", "vm/1: 1; vm/2: 1p 2p 3", "vm/1: refresh 1\nvm/2: keep all (max-removals)");
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use formats::JobId;
 
 use crate::context::Context;
+use crate::options::RunOptions;
 use crate::outcome::Outcome;
 
 #[derive(clap::Args, Debug)]
@@ -11,13 +12,16 @@ pub(crate) struct Args {
     /// Name of the job
     #[arg(value_name = "ID")]
     id: JobId,
+
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let job = super::known(ctx, &self.id)?;
         crate::job_output::run(ctx, async |control, progress| {
-            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Stored, control, progress).await
+            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Stored, self.run.this_run(), control, progress).await
         })
     }
 }

@@ -1,0 +1,85 @@
+//! The rules of a sync job, from its options to what a run does.
+
+use serde_json::Value;
+
+use crate::host::{Host, noise};
+
+/// Datastore `near` with a group of `count` small snapshots, one a day, and a job `copy` of it into `far`.
+fn host_with(count: u8, options: &[&str]) -> Host {
+    let host = Host::with_stores(&["near", "far"]);
+    for day in 1..=count {
+        host.backup("near", "", &time(day), &noise(1000, day.into()));
+    }
+    host.ok(&[&["sync-job", "create", "copy", "--store", "far", "--remote-store", "near"], options].concat());
+    host
+}
+
+fn time(day: u8) -> String {
+    format!("2026-01-{day:02}T00:00:00Z")
+}
+
+/// Forgets snapshots of `near`.
+fn forget(host: &Host, days: impl Iterator<Item = u8>) {
+    for day in days {
+        host.ok(&["snapshot", "forget", "near", &format!("host/test/{}", time(day))]);
+    }
+}
+
+#[test]
+fn a_run_that_would_remove_too_much_ends_with_3_and_says_how_to_allow_it_once() {
+    let host = host_with(8, &["--remove-vanished"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    forget(&host, 1..=6);
+    host.backup("near", "", &time(9), &noise(1000, 9));
+
+    let answer = host.run(&["sync-job", "run", "copy", "--output-format", "json"]);
+
+    assert_eq!(answer.code, 3, "{answer:?}");
+    let report: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!((&report["snapshots-copied"], &report["snapshots-removed"]), (&1.into(), &0.into()), "{report}");
+    assert!(report["warnings"][0]["message"].as_str().unwrap().contains("6 of 8"), "{report}");
+    assert!(report["warnings"][0]["hint"].as_str().unwrap().contains("--allow-removals"), "{report}");
+    assert_eq!(host.snapshots("far", "").len(), 9);
+
+    host.ok(&["sync-job", "run", "copy", "--allow-removals"]);
+    assert_eq!(host.snapshots("far", ""), host.snapshots("near", ""));
+}
+
+#[test]
+fn the_limit_of_removals_is_a_number_or_a_percentage_and_belongs_to_remove_vanished() {
+    let host = host_with(3, &["--remove-vanished", "--max-removals", "1"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    forget(&host, 1..=2);
+    assert_eq!(host.run(&["sync-job", "run", "copy"]).code, 3);
+
+    host.ok(&["sync-job", "update", "copy", "--max-removals", "70%"]);
+    assert_eq!(host.json(&["sync-job", "show", "copy"])["max-removals"], "70%");
+    host.ok(&["sync-job", "run", "copy"]);
+    assert_eq!(host.snapshots("far", "").len(), 1);
+
+    let answer = host.run(&["sync-job", "update", "copy", "--delete", "remove-vanished"]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.stderr.contains("max-removals"), "{answer:?}");
+    assert_eq!(host.run(&["sync-job", "update", "copy", "--max-removals", "120%"]).code, 2);
+}
+
+#[test]
+fn a_group_of_another_owner_is_named_before_anything_moves_with_the_command_that_mends_it() {
+    let host = host_with(2, &[]);
+    host.backup("near", "a", &time(1), &noise(1000, 1));
+    host.ok(&["sync-job", "run", "copy"]);
+    host.backup("near", "", &time(3), &noise(1000, 3));
+    host.backup("near", "a", &time(3), &noise(1000, 3));
+    host.ok(&["group", "change-owner", "far", "host/test", "bob@pbs"]);
+
+    let answer = host.run(&["sync-job", "run", "copy"]);
+
+    assert_eq!(answer.code, 1, "{answer:?}");
+    let told = answer.stderr.find("belongs to `bob@pbs`").unwrap();
+    assert!(told < answer.stderr.find("2026-01-03T00:00:00Z").unwrap(), "{answer:?}");
+    assert!(answer.stdout.contains("group change-owner far host/test 'root@pam'"), "{answer:?}");
+
+    host.ok(&["group", "change-owner", "far", "host/test", "root@pam"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    assert_eq!(host.snapshots("far", "").len(), 3);
+}
