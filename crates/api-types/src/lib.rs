@@ -7,6 +7,7 @@
 mod access;
 mod datastore;
 mod envelope;
+mod fingerprint;
 pub mod protocol;
 mod prune;
 mod snapshot;
@@ -18,6 +19,7 @@ pub use datastore::{
     GcCacheStats, GcStatus, MountStatus, TypeCounts,
 };
 pub use envelope::{Envelope, ExtjsEnvelope, ExtjsError};
+pub use fingerprint::ListingFingerprintAnswer;
 pub use prune::{KeepCounts, PruneItem};
 pub use snapshot::{
     DeleteStats, GroupListItem, NamespaceListItem, SnapshotFile, SnapshotListItem, Subdirectory, Verification,

@@ -3,7 +3,8 @@
 //! A connection begins with HTTP/1.1. Its calls go through one table of routes (`rest::routes`) that says, as data, which
 //! parameters a call takes and what its caller needs; handlers only parse, authorise, call and render. Two calls take the
 //! connection over for an HTTP/2 session that writes or reads one snapshot. Nothing is kept in memory that is not in
-//! files as well, except sessions: when one ends without being finished, what it made is removed.
+//! files as well, except sessions - when one ends without being finished, what it made is removed - and who sent which chunks
+//! lately, which only saves sending them again.
 
 mod auth;
 mod budget;
@@ -20,6 +21,7 @@ mod stores;
 mod tls;
 mod tracker;
 mod upid;
+mod vouch;
 
 use std::future::Future;
 use std::io;

@@ -15,6 +15,7 @@ use crate::http::error::ApiError;
 use crate::settings::Settings;
 use crate::stores::Stores;
 use crate::tracker::{AllDone, Tracker};
+use crate::vouch::Vouchers;
 
 /// What all connections share.
 pub(crate) struct State {
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) tokens: Remembered,
     /// The datastores.
     pub(crate) stores: Stores,
+    /// Which chunks may be named without sending them.
+    pub(crate) vouchers: Vouchers,
     /// Memory for uploads.
     pub(crate) uploads: Budget,
     /// Places for work that keeps a core busy.
@@ -51,6 +54,7 @@ impl State {
             directory: Directory::new(paths.clone()),
             tokens: Remembered::default(),
             stores: Stores::new(paths),
+            vouchers: Vouchers::new(settings.known_chunks_memory),
             uploads: Budget::new(settings.upload_budget),
             cores: Arc::new(Semaphore::new(cores)),
             delays: Semaphore::new(settings.max_delayed),

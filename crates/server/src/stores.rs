@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Paths;
 use config::datastores::{DatastoreConfig, MaintenanceType};
-use datastore::{Datastore, StoreConfig, SyncLevel};
+use datastore::{Datastore, ManifestHashes, StoreConfig, SyncLevel};
 use formats::StoreName;
 
 use crate::http::error::ApiError;
@@ -34,6 +34,7 @@ struct Opened {
     path: PathBuf,
     sync_level: SyncLevel,
     store: Datastore,
+    manifests: Arc<ManifestHashes>,
 }
 
 /// Operations that run on a datastore.
@@ -136,8 +137,15 @@ impl Stores {
             locks: self.paths.locks(),
             sync_level,
         })?;
-        open.insert(name.clone(), Opened { path, sync_level, store: store.clone() });
+        let manifests = Arc::default();
+        open.insert(name.clone(), Opened { path, sync_level, store: store.clone(), manifests });
         Ok(store)
+    }
+
+    /// What is remembered of the manifests of a datastore that was opened.
+    pub(crate) fn manifests(&self, name: &StoreName) -> Arc<ManifestHashes> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(name).map(|opened| Arc::clone(&opened.manifests)).unwrap_or_default()
     }
 
     /// The operations that run on a datastore.

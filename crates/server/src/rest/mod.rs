@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod call;
 mod datastores;
 mod downloads;
+mod fingerprint;
 mod groups;
 mod login;
 mod namespaces;

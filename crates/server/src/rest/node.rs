@@ -1,6 +1,7 @@
 //! The server itself: version, identity, the node list.
 
 use api_types::VersionInfo;
+use api_types::protocol::{KNOWN_CHUNKS, LISTING_FINGERPRINT};
 use serde_json::json;
 
 use super::call::Call;
@@ -11,6 +12,9 @@ use crate::upid;
 /// Behaviour that peers may count on, as `MAJOR.MINOR` and release of the protocol that is spoken.
 const PROTOCOL_VERSION: (&str, &str) = ("4.2", "3");
 
+/// What we can do beyond that (`docs/protocol-additions.md`). Other peers do not look at it.
+const EXTENSIONS: [&str; 2] = [KNOWN_CHUNKS, LISTING_FINGERPRINT];
+
 /// `GET /version`.
 pub(crate) async fn version(_: Call) -> Result<Reply, ApiError> {
     let (version, release) = PROTOCOL_VERSION;
@@ -18,7 +22,7 @@ pub(crate) async fn version(_: Call) -> Result<Reply, ApiError> {
         version: version.to_owned(),
         release: release.to_owned(),
         repoid: concat!("backup-replicator-", env!("CARGO_PKG_VERSION")).to_owned(),
-        extensions: Vec::new(),
+        extensions: EXTENSIONS.iter().map(|&name| name.to_owned()).collect(),
     })
 }
 

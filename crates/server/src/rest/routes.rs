@@ -7,7 +7,8 @@ use http::Method;
 use super::access::Access;
 use super::call::Call;
 use super::{
-    datastores, downloads, groups, login, namespaces, node, notes, owner, protection, prune, snapshots, status,
+    datastores, downloads, fingerprint, groups, login, namespaces, node, notes, owner, protection, prune, snapshots,
+    status,
 };
 use crate::http::error::ApiError;
 use crate::http::input::Input;
@@ -162,6 +163,13 @@ pub(crate) static ROUTES: &[Route] = &[
         &[STORE, optional("parent", TEXT), optional("max-depth", Kind::Int(0, 7))],
         Access::Anyone,
         |call| Box::pin(namespaces::list(call)),
+    ),
+    route(
+        Method::GET,
+        "admin/datastore/{store}/listing-fingerprint",
+        &[STORE, NS, optional("max-depth", Kind::Int(0, 7))],
+        Access::Anyone,
+        |call| Box::pin(fingerprint::fingerprint(call)),
     ),
     route(
         Method::POST,

@@ -4,7 +4,9 @@
 
 mod auth;
 mod binary;
+mod fingerprint;
 mod golden_answers;
+mod known_chunks;
 mod permissions;
 mod sessions;
 mod shutdown;

@@ -12,7 +12,7 @@ use super::support::{Caller, STORE, Session, TestServer, until};
 const SNAPSHOT: &str = "backup-type=host&backup-id=a&backup-time=1700000000";
 const LATER: &str = "backup-type=host&backup-id=a&backup-time=1700000100";
 
-fn blob(plain: &[u8]) -> Bytes {
+pub(crate) fn blob(plain: &[u8]) -> Bytes {
     DataBlob::encode(plain, true, None).unwrap().into_bytes()
 }
 
@@ -25,13 +25,13 @@ fn manifest(files: Vec<FileInfo>) -> Bytes {
     manifest.to_blob().unwrap().into_bytes()
 }
 
-async fn upload_blob(session: &Session, name: &str, encoded: Bytes) {
+pub(crate) async fn upload_blob(session: &Session, name: &str, encoded: Bytes) {
     let answer = session.upload(&format!("blob?encoded-size={}&file-name={name}", encoded.len()), encoded).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 /// Uploads a chunk, with the sizes it really has.
-async fn chunk(session: &Session, kind: &str, wid: u64, plain: &[u8]) -> ChunkDigest {
+pub(crate) async fn chunk(session: &Session, kind: &str, wid: u64, plain: &[u8]) -> ChunkDigest {
     let (digest, encoded) = (ChunkDigest::of(plain), blob(plain));
     let path = format!("{kind}_chunk?digest={digest}&encoded-size={}&size={}&wid={wid}", encoded.len(), plain.len());
     let answer = session.upload(&path, encoded).await;
@@ -40,7 +40,7 @@ async fn chunk(session: &Session, kind: &str, wid: u64, plain: &[u8]) -> ChunkDi
 }
 
 /// Writes a dynamic archive of these chunks and returns its entry of the manifest.
-async fn dynamic(session: &Session, name: &str, chunks: &[&[u8]], known: bool) -> FileInfo {
+pub(crate) async fn dynamic(session: &Session, name: &str, chunks: &[&[u8]], known: bool) -> FileInfo {
     let wid = session.post(&format!("dynamic_index?archive-name={name}")).await.data().as_u64().unwrap();
     let mut writer = formats::DynamicIndexWriter::new([0; 16], 0);
     let (mut digests, mut offsets) = (Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ async fn dynamic(session: &Session, name: &str, chunks: &[&[u8]], known: bool) -
     FileInfo { filename: name.parse().unwrap(), crypt_mode: CryptMode::None, size, csum }
 }
 
-async fn finish(session: &Session, files: Vec<FileInfo>) {
+pub(crate) async fn finish(session: &Session, files: Vec<FileInfo>) {
     upload_blob(session, "index.json.blob", manifest(files)).await;
     let answer = session.post("finish").await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -30,6 +30,7 @@ pub(crate) async fn upload(mut call: SessionCall<Writer>, kind: ArchiveKind) -> 
     let inserted = session.store.chunks().insert(&digest, blob).await?;
     drop(share);
     session.known.add(digest, size);
+    session.voucher.sent(&session.caller, digest, size);
     {
         let mut statistics = session.statistics();
         statistics.chunks += 1;

@@ -7,7 +7,8 @@ use formats::{ChunkDigest, Index};
 
 use crate::http::error::ApiError;
 
-/// Chunks that were uploaded in the session or belong to an index of the previous snapshot downloaded in it.
+/// Chunks that were uploaded in the session, belong to an index of the previous snapshot downloaded in it, or were asked for
+/// and vouched for.
 ///
 /// One set for all writers of the session; never "whatever the datastore has", which would let a client find out about
 /// foreign data.
@@ -26,12 +27,16 @@ impl KnownChunks {
         known.extend(index.entries().map(|entry| (entry.digest, entry.len())));
     }
 
+    /// Returns the length of a chunk, if the session knows it.
+    pub(crate) fn find(&self, digest: &ChunkDigest) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).copied()
+    }
+
     /// Returns the length of a chunk.
     ///
     /// # Errors
     /// 400 when the session does not know it.
     pub(crate) fn length(&self, digest: &ChunkDigest) -> Result<u64, ApiError> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(digest).copied().ok_or_else(|| ApiError::bad_request(format!("no such chunk {digest}")))
+        self.find(digest).ok_or_else(|| ApiError::bad_request(format!("no such chunk {digest}")))
     }
 }

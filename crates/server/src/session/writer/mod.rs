@@ -5,10 +5,11 @@ mod files;
 mod finish;
 mod index;
 mod known;
+mod known_chunks;
 pub(crate) mod open;
 mod phase;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use datastore::{Datastore, SnapshotLock, StagedSnapshot, WriterGuard};
@@ -23,6 +24,7 @@ use crate::http::params::{Kind, Param, TEXT, optional, required};
 use crate::http::reply::Reply;
 use crate::state::SessionPlace;
 use crate::stores::Operation;
+use crate::vouch::{View, Voucher};
 use known::KnownChunks;
 use phase::PhaseCell;
 
@@ -38,6 +40,10 @@ pub(crate) struct Writer {
     /// The newest finished snapshot of the group, if it is good; locked so that it stays.
     previous: Option<(SnapshotId, Mutex<Option<SnapshotLock>>)>,
     known: KnownChunks,
+    /// Knows what may be named without being sent.
+    voucher: Arc<Voucher>,
+    /// What the voucher found out for this session.
+    view: Mutex<View>,
     indexes: Mutex<index::Indexes>,
     phase: PhaseCell,
     statistics: Mutex<Statistics>,
@@ -102,6 +108,13 @@ static ROUTES: &[SessionRoute<Writer>] = &[
         params: &[required("archive-name", TEXT)],
         input: Input::Stream,
         handler: |call| Box::pin(files::previous(call)),
+    },
+    SessionRoute {
+        method: Method::POST,
+        path: "known_chunks",
+        params: &[required("digest-list", Kind::Texts)],
+        input: Input::Parsed,
+        handler: |call| Box::pin(known_chunks::known_chunks(call)),
     },
     SessionRoute {
         method: Method::POST,

@@ -18,6 +18,7 @@ use crate::session::{h2, upgrade};
 use crate::state::{SessionPlace, State};
 use crate::stores::{Operation, Purpose};
 use crate::upid;
+use crate::vouch::Voucher;
 
 /// `GET /backup`: checks everything, takes the locks, then answers 101 and serves the session.
 pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
@@ -33,6 +34,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
         number: call.state.session_number(),
         operation: call.state.stores.operation(&name, Purpose::Write),
         place: call.state.session_place()?,
+        voucher: call.state.vouchers.of(&store),
         store,
         ns,
         snapshot,
@@ -66,6 +68,7 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
 /// What a session is opened with.
 struct Opening {
     number: u64,
+    voucher: Arc<Voucher>,
     store: Datastore,
     ns: Namespace,
     snapshot: SnapshotId,
@@ -79,7 +82,7 @@ struct Opening {
 impl Opening {
     /// Makes group and snapshot under their locks. Whatever fails, nothing of it stays.
     fn open(self) -> Result<Writer, ApiError> {
-        let Opening { number, store, ns, snapshot, caller, benchmark, verify_after, operation, place } = self;
+        let Opening { number, voucher, store, ns, snapshot, caller, benchmark, verify_after, operation, place } = self;
         if !store.namespace_exists(&ns)? {
             return Err(ApiError::not_found(format!("namespace '{ns}' does not exist")));
         }
@@ -122,6 +125,8 @@ impl Opening {
             verify_after,
             previous,
             known: KnownChunks::default(),
+            voucher,
+            view: Mutex::default(),
             indexes: Mutex::new(index::Indexes::default()),
             phase: PhaseCell::new(),
             statistics: Mutex::new(Statistics::default()),
