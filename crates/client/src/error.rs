@@ -179,6 +179,14 @@ pub enum ProtocolError {
         /// The digest in the answer.
         found: String,
     },
+    /// A list of answers is not as long as the list of questions.
+    #[error("{answered} answers to {asked} questions")]
+    OtherCount {
+        /// How many were asked.
+        asked: usize,
+        /// How many were answered.
+        answered: usize,
+    },
     /// The version is not made of numbers.
     #[error("the version cannot be compared")]
     Version(#[source] api_types::VersionError),

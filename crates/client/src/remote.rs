@@ -1,11 +1,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use api_types::protocol::LISTING_FINGERPRINT;
 use api_types::{
-    DataStoreListItem, DataStoreStatus, DeleteStats, GroupListItem, NamespaceListItem, ReleaseVersion,
-    SnapshotListItem, VersionInfo,
+    DataStoreListItem, DataStoreStatus, DeleteStats, GroupListItem, ListingFingerprintAnswer, NamespaceListItem,
+    ReleaseVersion, SnapshotListItem, VersionInfo,
 };
 use bytes::Bytes;
-use formats::{AuthId, GroupId, Namespace, SnapshotId, StoreName};
+use formats::{AuthId, GroupId, ListingFingerprint, Namespace, SnapshotId, StoreName};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -24,7 +25,7 @@ pub struct Remote {
 
 struct Inner {
     rest: Rest,
-    release: OnceCell<ReleaseVersion>,
+    version: OnceCell<VersionInfo>,
 }
 
 impl fmt::Debug for Remote {
@@ -61,7 +62,7 @@ impl Remote {
     ) -> Result<Self, ClientError> {
         let connector = Connector::new(address.clone(), &trust, traffic, timeouts)?;
         let rest = Rest::new(address, credentials, connector, timeouts)?;
-        Ok(Self { inner: Arc::new(Inner { rest, release: OnceCell::new() }) })
+        Ok(Self { inner: Arc::new(Inner { rest, version: OnceCell::new() }) })
     }
 
     /// Returns where the server is.
@@ -87,12 +88,42 @@ impl Remote {
     /// # Errors
     /// [`ClientError::Protocol`] when it is not made of numbers.
     pub async fn release(&self) -> Result<ReleaseVersion, ClientError> {
-        let ask = || async {
-            let info = self.version().await?;
-            let rest = &self.inner.rest;
-            info.release().map_err(|error| rest.peer.protocol(&version_call(), ProtocolError::Version(error)))
-        };
-        self.inner.release.get_or_try_init(ask).await.copied()
+        let peer = &self.inner.rest.peer;
+        let info = self.known_version().await?;
+        info.release().map_err(|error| peer.protocol(&version_call(), ProtocolError::Version(error)))
+    }
+
+    /// Tells whether the server has one of our own extensions, such as
+    /// [`KNOWN_CHUNKS`](api_types::protocol::KNOWN_CHUNKS). A stock server has none.
+    ///
+    /// # Errors
+    /// See [`Remote::version`], which is asked once.
+    pub async fn offers(&self, extension: &str) -> Result<bool, ClientError> {
+        Ok(self.known_version().await?.offers(extension))
+    }
+
+    async fn known_version(&self) -> Result<&VersionInfo, ClientError> {
+        self.inner.version.get_or_try_init(|| self.version()).await
+    }
+
+    /// Asks for the fingerprint of what [`Remote::namespaces`], [`Remote::groups`] and [`Remote::snapshots`] would list of
+    /// `below` and the namespaces in it, at most `max_depth` levels deeper.
+    ///
+    /// Only a server with the extension [`LISTING_FINGERPRINT`](api_types::protocol::LISTING_FINGERPRINT) knows this call.
+    ///
+    /// # Errors
+    /// [`ClientError::Api`] with status 400 when the namespace does not exist.
+    pub async fn listing_fingerprint(
+        &self,
+        store: &StoreName,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<ListingFingerprint, ClientError> {
+        let call = Call::get(self::below(store, LISTING_FINGERPRINT))
+            .query_some("max-depth", max_depth)
+            .query_some("ns", not_root(below));
+        let answer: ListingFingerprintAnswer = self.inner.rest.json(&call).await?;
+        Ok(answer.fingerprint)
     }
 
     /// Lists the datastores we may see.

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use api_types::protocol::WRITER_PROTOCOL;
+use api_types::protocol::{MAX_KNOWN_CHUNKS, WRITER_PROTOCOL};
 use bytes::Bytes;
 use formats::{BackupTime, ChunkDigest, DataBlob};
 use http::StatusCode;
@@ -147,6 +147,28 @@ impl WriterSession {
             self.session.json::<()>(&Call::put(kind.index()).json(&parameters)).await?;
         }
         Ok(())
+    }
+
+    /// Asks which chunks this session may append without uploading them: the plain length in bytes of each, in the order
+    /// given, or `None` for those that must be sent. At most [`MAX_KNOWN_CHUNKS`] travel per request.
+    ///
+    /// Only a server whose version lists the extension [`KNOWN_CHUNKS`](api_types::protocol::KNOWN_CHUNKS) knows this call.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] when the answer has another length than the question.
+    pub async fn known_chunks(&self, digests: &[ChunkDigest]) -> Result<Vec<Option<u64>>, ClientError> {
+        let mut known = Vec::with_capacity(digests.len());
+        for batch in digests.chunks(MAX_KNOWN_CHUNKS) {
+            let list: Vec<Value> = batch.iter().map(|digest| digest.to_string().into()).collect();
+            let call = Call::post("/known_chunks").json(&BTreeMap::from([("digest-list", Value::from(list))]));
+            let lengths: Vec<Option<u64>> = self.session.json(&call).await?;
+            if lengths.len() != batch.len() {
+                let (asked, answered) = (batch.len(), lengths.len());
+                return Err(self.session.peer().protocol(&call, ProtocolError::OtherCount { asked, answered }));
+            }
+            known.extend(lengths);
+        }
+        Ok(known)
     }
 
     /// Closes an index of `chunk_count` appended chunks and `size` bytes; `csum` is the index's checksum.

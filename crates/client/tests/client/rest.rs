@@ -219,3 +219,37 @@ async fn a_root_namespace_is_named_by_leaving_it_out_and_others_are_encoded() {
         ]
     );
 }
+
+#[tokio::test]
+async fn extensions_are_learnt_from_the_version_which_is_asked_for_once() {
+    let fingerprint = "ab".repeat(32);
+    let answer = fingerprint.clone();
+    let server = Server::start(move |seen| match seen.path() {
+        "/api2/json/version" => data(json!({
+            "version": "4.2", "release": "3", "repoid": "abc", "backup-replicator": ["listing-fingerprint"]
+        })),
+        _ => data(json!({ "fingerprint": answer })),
+    })
+    .await;
+    let remote = server.remote();
+
+    remote.release().await.unwrap();
+    assert!(remote.offers("listing-fingerprint").await.unwrap());
+    assert!(!remote.offers("known-chunks").await.unwrap());
+    let found = remote.listing_fingerprint(&store(), &"a/b".parse().unwrap(), Some(2)).await.unwrap();
+    assert_eq!(found.to_string(), fingerprint);
+    remote.listing_fingerprint(&store(), &Namespace::root(), None).await.unwrap();
+
+    let asked: Vec<String> = server.seen().iter().map(|seen| seen.target.clone()).collect();
+    let call = "/api2/json/admin/datastore/tank/listing-fingerprint";
+    assert_eq!(asked, ["/api2/json/version".to_owned(), format!("{call}?max-depth=2&ns=a%2Fb"), call.to_owned()]);
+}
+
+#[tokio::test]
+async fn a_stock_server_offers_nothing() {
+    let server = Server::start(|_| version("4.2", "3")).await;
+    let remote = server.remote();
+
+    assert!(!remote.offers("known-chunks").await.unwrap());
+    assert_eq!(server.seen().len(), 1);
+}

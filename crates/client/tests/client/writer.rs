@@ -87,6 +87,38 @@ async fn appends_carry_at_most_512_digests_in_order() {
 }
 
 #[tokio::test]
+async fn known_chunks_are_asked_for_in_batches_and_answered_in_order() {
+    let (server, writer) = writing(Timeouts::default(), |seen| {
+        let lengths = |at: usize| if at.is_multiple_of(2) { json!(1 << 24) } else { Value::Null };
+        Reply::Data((0..seen.json()["digest-list"].as_array().unwrap().len()).map(lengths).collect())
+    })
+    .await;
+    let digests: Vec<ChunkDigest> = (0..5001).map(digest).collect();
+
+    let known = writer.known_chunks(&digests).await.unwrap();
+
+    assert_eq!((known.len(), known[0], known[1]), (5001, Some(1 << 24), None));
+    let asked: Vec<Value> = server.seen()[1..].iter().map(Seen::json).collect();
+    let lengths: Vec<usize> = asked.iter().map(|body| body["digest-list"].as_array().unwrap().len()).collect();
+    assert_eq!(lengths, [4096, 905]);
+    assert_eq!(asked[1]["digest-list"][904], digests[5000].to_string());
+    let fits = |seen: &Seen| seen.line() == "POST /known_chunks" && seen.body.len() < 512 * 1024;
+    assert!(server.seen()[1..].iter().all(fits));
+    assert!(writer.known_chunks(&[]).await.unwrap().is_empty());
+    assert_eq!(server.seen().len(), 3, "nothing is asked for nothing");
+}
+
+#[tokio::test]
+async fn fewer_answers_than_questions_are_a_protocol_error() {
+    let (_server, writer) = writing(Timeouts::default(), |_| data(json!([1]))).await;
+
+    let error = writer.known_chunks(&[digest(1), digest(2)]).await.unwrap_err();
+
+    let ClientError::Protocol { source, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(*source, ProtocolError::OtherCount { asked: 2, answered: 1 }), "{source:?}");
+}
+
+#[tokio::test]
 async fn no_append_is_sent_for_nothing() {
     let (server, writer) = writing(Timeouts::default(), |_| data(Value::Null)).await;
 
