@@ -19,6 +19,7 @@ if [ -d /dev/shm ] && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'NR==2 {prin
 fi
 TMPDIR=$(mktemp -d "$base/backup-replicator-test.XXXXXX")
 export TMPDIR
+chmod 755 "$TMPDIR" # as root, some tests look in as another user
 trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT TERM
 
