@@ -18,8 +18,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use formats::{
-    ArchiveKind, ArchiveName, AuthId, ChunkDigest, CryptMode, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace,
-    SnapshotId, VerifyResult,
+    ArchiveKind, ArchiveName, AuthId, ChunkDigest, CryptMode, DataBlob, FileInfo, GroupId, Index, ListingFingerprint,
+    Manifest, Namespace, SnapshotId, VerifyResult,
 };
 use futures_util::stream::BoxStream;
 
@@ -158,6 +158,22 @@ pub trait Inventoried: Send + Sync {
     /// # Errors
     /// A listing that is not complete is an error.
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError>;
+
+    /// Returns one fingerprint over all that the listings of `below` and the namespaces in it, at most `max_depth` levels
+    /// deeper, would show; `None` where that is not to be had for less than listing everything.
+    ///
+    /// Two of one end are equal exactly when nothing changed between them; those of different ends say nothing.
+    ///
+    /// # Errors
+    /// An end that cannot be reached. What else is wrong is `None`, for a listing to find.
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        let _ = (below, max_depth);
+        Ok(None)
+    }
 }
 
 /// A place that snapshots are read from.
@@ -229,6 +245,12 @@ pub trait Target: Inventoried {
     /// Whether a chunk put into one snapshot can at once be used by any other: true for one chunk store on disk,
     /// false for a remote, whose sessions know only what they sent themselves and what their base names.
     fn shares_chunks(&self) -> bool;
+
+    /// Whether a chunk put into one snapshot may be found not [`missing`](SnapshotSink::missing) in any other, if asked
+    /// after it was put. Then groups wait for each other's chunks before they ask.
+    fn lends_chunks(&self) -> bool {
+        false
+    }
 
     /// Makes a namespace, and its missing parents. One that exists is fine.
     ///
@@ -332,6 +354,11 @@ pub trait SnapshotSink: Send + Sync {
     /// # Errors
     /// A disk that cannot be read.
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError>;
+
+    /// How many chunks are best asked about at once.
+    fn asks_at_once(&self) -> usize {
+        32
+    }
 
     /// Stores a chunk that was checked against its reference. Many calls may be under way at once, in any order.
     ///

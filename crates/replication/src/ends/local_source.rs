@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datastore::{Datastore, DatastoreError, SnapshotLock};
-use formats::{ArchiveName, DataBlob, GroupId, Manifest, Namespace, SnapshotId};
+use datastore::{Datastore, DatastoreError, ManifestHashes, SnapshotLock, Viewer};
+use formats::{ArchiveName, AuthId, DataBlob, GroupId, ListingFingerprint, Manifest, Namespace, SnapshotId};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
@@ -99,6 +99,33 @@ pub(super) async fn snapshots(
     .await?
 }
 
+/// Computes the fingerprint of what `viewer` sees. What is wrong is for a listing to find.
+pub(super) async fn fingerprint(
+    store: &Datastore,
+    below: &Namespace,
+    max_depth: Option<usize>,
+    viewer: impl Viewer + Send + 'static,
+) -> Result<Option<ListingFingerprint>, EndError> {
+    let (store, below) = (store.clone(), below.clone());
+    let found =
+        blocking(move || store.listing_fingerprint(&below, max_depth, &viewer, &ManifestHashes::default())).await?;
+    Ok(found.inspect_err(|error| tracing::debug!(%error, "no fingerprint of the listings")).ok())
+}
+
+/// The groups that pass are listed; namespaces always are.
+struct Filtered(Option<Arc<Visible>>);
+
+impl Viewer for Filtered {
+    fn sees_namespace(&self, _: &Namespace) -> bool {
+        true
+    }
+
+    fn sees_group(&self, ns: &Namespace, group: &GroupId, owner: Option<&AuthId>) -> bool {
+        let info = || GroupInfo { id: group.clone(), owner: owner.cloned() };
+        self.0.as_ref().is_none_or(|visible| visible(ns, &info()))
+    }
+}
+
 fn describe(info: &mut SnapshotInfo, manifest: &Manifest) {
     info.verified = manifest.verify_state().map(|state| state.state);
     info.fully_encrypted = manifest.is_fully_encrypted();
@@ -125,6 +152,14 @@ impl Inventoried for LocalSource {
 
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         snapshots(&self.store, namespace, group).await
+    }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        fingerprint(&self.store, below, max_depth, Filtered(self.visible.clone())).await
     }
 }
 

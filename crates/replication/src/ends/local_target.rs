@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, WriterGuard};
 use formats::{
-    ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace, SnapshotId,
-    VerifyResult, sha256,
+    ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, ListingFingerprint, Manifest, Namespace,
+    SnapshotId, VerifyResult, sha256,
 };
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -110,6 +110,14 @@ impl Inventoried for LocalTarget {
 
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         local_source::snapshots(&self.store, namespace, group).await
+    }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        local_source::fingerprint(&self.store, below, max_depth, ()).await
     }
 }
 

@@ -1,11 +1,12 @@
 //! Reading a datastore of a remote.
 
+use api_types::protocol::LISTING_FINGERPRINT;
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::{ClientError, ReaderSession, Remote};
 use formats::{
-    ArchiveName, CLIENT_LOG_NAME, CryptMode, DataBlob, GroupId, MANIFEST_NAME, MAX_BLOB_PLAIN, Manifest, Namespace,
-    SnapshotId, StoreName,
+    ArchiveName, CLIENT_LOG_NAME, CryptMode, DataBlob, GroupId, ListingFingerprint, MANIFEST_NAME, MAX_BLOB_PLAIN,
+    Manifest, Namespace, SnapshotId, StoreName,
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
@@ -82,6 +83,26 @@ pub(super) async fn snapshots(
     Ok(listed.iter().map(describe_item).filter(|info| info.id.group == *group).collect())
 }
 
+/// Asks one of our own servers for the fingerprint of its listings; others have none.
+pub(super) async fn fingerprint(
+    remote: &Remote,
+    store: &StoreName,
+    below: &Namespace,
+    max_depth: Option<usize>,
+) -> Result<Option<ListingFingerprint>, EndError> {
+    if !remote.offers(LISTING_FINGERPRINT).await? {
+        return Ok(None);
+    }
+    match remote.listing_fingerprint(store, below, max_depth).await {
+        Ok(fingerprint) => Ok(Some(fingerprint)),
+        Err(error) if error.status().is_some() => {
+            tracing::debug!(%error, "the remote has no fingerprint of its listings");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A listed snapshot has a size exactly when its manifest could be read; whether there is one at all shows in its files.
 fn describe_item(item: &api_types::SnapshotListItem) -> SnapshotInfo {
     let mut info = SnapshotInfo::finished(item.snapshot());
@@ -117,6 +138,14 @@ impl Inventoried for RemoteSource {
 
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         snapshots(&self.remote, &self.store, namespace, group).await
+    }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        fingerprint(&self.remote, &self.store, below, max_depth).await
     }
 }
 

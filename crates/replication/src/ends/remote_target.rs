@@ -1,15 +1,16 @@
 //! Writing to a datastore of a remote.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api_types::ReleaseVersion;
+use api_types::protocol::{KNOWN_CHUNKS, MAX_KNOWN_CHUNKS};
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::{ClientError, IndexKind, MAX_APPEND, Remote, WriterSession};
 use formats::{
     ArchiveKind, ArchiveName, AuthId, CLIENT_LOG_NAME, ChunkDigest, DataBlob, FIXED_CHUNK_SIZE, FileInfo, GroupId,
-    Index, MANIFEST_NAME, Manifest, Namespace, SnapshotId, StoreName, VerifyResult,
+    Index, ListingFingerprint, MANIFEST_NAME, Manifest, Namespace, SnapshotId, StoreName, VerifyResult,
 };
 
 use super::remote_source::{self, MAX_MANIFEST};
@@ -26,11 +27,14 @@ const OLDEST: ReleaseVersion = ReleaseVersion { major: 2, minor: 2, release: 0 }
 /// A datastore of a remote that snapshots are written to.
 ///
 /// A session uploads each chunk once and skips those that the group's newest snapshot there names; what other groups
-/// and other sessions have sent cannot be counted on. A snapshot that breaks off is thrown away by the remote.
+/// and other sessions have sent cannot be counted on - unless the remote is one of our own servers: then it is asked
+/// (`docs/protocol-additions.md`). A snapshot that breaks off is thrown away by the remote.
 #[derive(Clone)]
 pub struct RemoteTarget {
     remote: Remote,
     store: StoreName,
+    /// The remote tells what need not be sent.
+    tells_known: bool,
 }
 
 impl RemoteTarget {
@@ -44,7 +48,8 @@ impl RemoteTarget {
             return Err(EndError::stop(format!("the remote runs version {release}, which is too old"))
                 .with_hint("2.2 or newer is needed there"));
         }
-        Ok(Self { remote, store })
+        let tells_known = remote.offers(KNOWN_CHUNKS).await?;
+        Ok(Self { remote, store, tells_known })
     }
 }
 
@@ -65,12 +70,24 @@ impl Inventoried for RemoteTarget {
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         remote_source::snapshots(&self.remote, &self.store, namespace, group).await
     }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        remote_source::fingerprint(&self.remote, &self.store, below, max_depth).await
+    }
 }
 
 #[async_trait]
 impl Target for RemoteTarget {
     fn shares_chunks(&self) -> bool {
         false
+    }
+
+    fn lends_chunks(&self) -> bool {
+        self.tells_known
     }
 
     async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
@@ -98,7 +115,7 @@ impl Target for RemoteTarget {
             None => HashSet::new(),
             Some(_) => previous_chunks(&session).await?,
         };
-        Ok(Box::new(RemoteSink { session, known: Mutex::new(known) }))
+        Ok(Box::new(RemoteSink { session, known: Mutex::new(known), tells_known: self.tells_known }))
     }
 
     async fn reopen(
@@ -160,8 +177,37 @@ async fn previous_chunks(session: &WriterSession) -> Result<HashSet<ChunkDigest>
 /// An open writer session. Dropping it throws the snapshot away.
 struct RemoteSink {
     session: WriterSession,
-    /// Chunks that may be referred to: named by the previous snapshot or sent in this session.
+    /// Chunks that may be referred to: named by the previous snapshot, vouched for by the remote or sent in this session.
     known: Mutex<HashSet<ChunkDigest>>,
+    tells_known: bool,
+}
+
+impl RemoteSink {
+    fn known(&self) -> MutexGuard<'_, HashSet<ChunkDigest>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unknown(&self, chunks: &[ChunkRef]) -> Vec<ChunkRef> {
+        let known = self.known();
+        chunks.iter().filter(|chunk| !known.contains(&chunk.digest)).copied().collect()
+    }
+
+    /// Learns which of `chunks` the remote lets this session refer to. Nothing here is vital: what it does not tell is sent.
+    async fn ask(&self, chunks: &[ChunkRef]) -> Result<(), EndError> {
+        let digests: Vec<ChunkDigest> = chunks.iter().map(|chunk| chunk.digest).collect();
+        let lengths = match self.session.known_chunks(&digests).await {
+            Ok(lengths) => lengths,
+            Err(error) if error.status().is_some() => {
+                tracing::debug!(%error, "the remote does not tell which chunks it knows");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // One that has another length there is another chunk, whatever its name.
+        let same = chunks.iter().zip(lengths).filter(|(chunk, length)| *length == Some(chunk.plain_len));
+        self.known().extend(same.map(|(chunk, _)| chunk.digest));
+        Ok(())
+    }
 }
 
 fn index_kind(layout: ArchiveLayout) -> IndexKind {
@@ -201,14 +247,22 @@ impl SnapshotSink for RemoteSink {
     }
 
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(chunks.iter().filter(|chunk| !known.contains(&chunk.digest)).copied().collect())
+        let unknown = self.unknown(chunks);
+        if !self.tells_known || unknown.is_empty() {
+            return Ok(unknown);
+        }
+        self.ask(&unknown).await?;
+        Ok(self.unknown(&unknown))
+    }
+
+    fn asks_at_once(&self) -> usize {
+        if self.tells_known { MAX_KNOWN_CHUNKS } else { 32 }
     }
 
     async fn put_chunk(&self, archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {
         let kind = index_kind(archive.layout);
         self.session.upload_chunk(kind, archive.id, &chunk.digest, chunk.plain_len, blob).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk.digest);
+        self.known().insert(chunk.digest);
         Ok(())
     }
 

@@ -18,8 +18,6 @@ use crate::report::Event;
 use crate::traits::{ArchiveHandle, ChunkRef, OpenSnapshot, SnapshotSink};
 use crate::verify;
 
-/// Chunks the target is asked about at once.
-const ASKED_AT_ONCE: usize = 32;
 /// Chunks the source is asked for at once.
 const FETCHED_AT_ONCE: usize = 8;
 
@@ -95,6 +93,7 @@ impl<'a> Lane<'a> {
         in_flight: &mut InFlight<'a>,
     ) -> Result<Vec<(ChunkRef, Wait)>, EndError> {
         let mut busy = Vec::new();
+        let at_once = self.sink.asks_at_once().max(1);
         loop {
             let (mut mine, mut exhausted) = (Vec::new(), true);
             for chunk in &mut *refs {
@@ -103,7 +102,7 @@ impl<'a> Lane<'a> {
                     Claim::Busy(wait) => busy.push((chunk, wait)),
                     Claim::Mine(ticket) => mine.push((chunk, ticket)),
                 }
-                if mine.len() == ASKED_AT_ONCE {
+                if mine.len() >= at_once {
                     exhausted = false;
                     break;
                 }

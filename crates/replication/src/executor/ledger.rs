@@ -5,6 +5,10 @@
 //!
 //! A chunk is known by digest, length and kind together: an index that lies about a length gets nothing for it.
 //!
+//! Where the target's snapshots do not share their chunks, each has a ledger of its own. If they lend them, it is one
+//! [`beside`](Ledger::beside) that of the run: who needs what another is sending waits until it is there, and then asks the
+//! target whether it may be used here too.
+//!
 //! Memory: about 80 bytes per distinct chunk.
 
 use std::collections::HashMap;
@@ -19,6 +23,8 @@ use crate::traits::ChunkRef;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     chunks: Arc<Mutex<HashMap<ChunkRef, State>>>,
+    /// The run's, which says who is sending what to other snapshots.
+    beside: Option<Arc<Ledger>>,
 }
 
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub(crate) struct Ticket {
     ledger: Ledger,
     chunk: ChunkRef,
     completed: bool,
+    /// The same duty in the ledger beside, unless it was done for another snapshot before.
+    beside: Option<Box<Ticket>>,
     _wakes_waiters_when_dropped: watch::Sender<()>,
 }
 
@@ -52,7 +60,28 @@ pub(crate) struct Ticket {
 pub(crate) struct Wait(watch::Receiver<()>);
 
 impl Ledger {
+    /// A fresh ledger for one snapshot of a run whose other snapshots go by `of_run`.
+    pub(crate) fn beside(of_run: &Ledger) -> Self {
+        Self { chunks: Arc::default(), beside: Some(Arc::new(of_run.clone())) }
+    }
+
+    /// Asks who deals with a chunk. What is done in the ledger beside is still to be dealt with here.
     pub(crate) fn claim(&self, chunk: ChunkRef) -> Claim {
+        let mut ticket = match self.claim_here(chunk) {
+            Claim::Mine(ticket) => ticket,
+            settled => return settled,
+        };
+        match self.beside.as_ref().map(|beside| beside.claim(chunk)) {
+            None | Some(Claim::Done) => Claim::Mine(ticket),
+            Some(Claim::Busy(wait)) => Claim::Busy(wait),
+            Some(Claim::Mine(other)) => {
+                ticket.beside = Some(Box::new(other));
+                Claim::Mine(ticket)
+            }
+        }
+    }
+
+    fn claim_here(&self, chunk: ChunkRef) -> Claim {
         match self.chunks.lock().unwrap_or_else(PoisonError::into_inner).entry(chunk) {
             Entry::Occupied(entry) => match entry.get() {
                 State::Done => Claim::Done,
@@ -65,6 +94,7 @@ impl Ledger {
                     ledger: self.clone(),
                     chunk,
                     completed: false,
+                    beside: None,
                     _wakes_waiters_when_dropped: sender,
                 })
             }
@@ -76,6 +106,9 @@ impl Ticket {
     /// The chunk is at the target.
     pub(crate) fn complete(mut self) {
         self.completed = true;
+        if let Some(beside) = self.beside.take() {
+            beside.complete();
+        }
     }
 }
 
@@ -117,5 +150,41 @@ mod tests {
         wait.over().await;
 
         assert!(matches!(ledger.claim(chunk), Claim::Done));
+    }
+
+    #[tokio::test]
+    async fn a_ledger_beside_waits_for_the_others_and_then_deals_with_the_chunk_itself() {
+        let run = Ledger::default();
+        let (one, other) = (Ledger::beside(&run), Ledger::beside(&run));
+        let chunk = ChunkRef { digest: formats::ChunkDigest::of(b"a"), plain_len: 1, encrypted: false };
+
+        let Claim::Mine(first) = one.claim(chunk) else { panic!("nobody else asked") };
+        let Claim::Busy(wait) = other.claim(chunk) else { panic!("sent twice at once") };
+        first.complete();
+        wait.over().await;
+        let Claim::Mine(second) = other.claim(chunk) else { panic!("it is not in this snapshot yet") };
+        let Claim::Mine(third) = Ledger::beside(&run).claim(chunk) else { panic!("nobody has to wait any more") };
+        second.complete();
+        drop(third);
+
+        for ledger in [one, other, run] {
+            assert!(matches!(ledger.claim(chunk), Claim::Done));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_in_one_snapshot_leaves_the_chunk_to_the_next() {
+        let run = Ledger::default();
+        let (one, other) = (Ledger::beside(&run), Ledger::beside(&run));
+        let chunk = ChunkRef { digest: formats::ChunkDigest::of(b"a"), plain_len: 1, encrypted: false };
+
+        let Claim::Mine(first) = one.claim(chunk) else { panic!("nobody else asked") };
+        let Claim::Busy(wait) = other.claim(chunk) else { panic!("sent twice at once") };
+        drop(first);
+        wait.over().await;
+        let Claim::Mine(second) = other.claim(chunk) else { panic!("a failed claim must be free again") };
+        assert!(matches!(one.claim(chunk), Claim::Busy(_)));
+        second.complete();
+        assert!(matches!(one.claim(chunk), Claim::Mine(_)));
     }
 }

@@ -114,9 +114,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The ledger `of_run` where chunks are shared, a fresh one otherwise.
+    /// The ledger `of_run` where chunks are shared, a fresh one otherwise; one that minds the other where they are lent.
     pub(super) fn ledger_for(&self, of_run: &Ledger) -> Ledger {
-        if self.target.shares_chunks() { of_run.clone() } else { Ledger::default() }
+        if self.target.shares_chunks() {
+            of_run.clone()
+        } else if self.target.lends_chunks() {
+            Ledger::beside(of_run)
+        } else {
+            Ledger::default()
+        }
     }
 
     /// Brings one file. `there` says that the target has it already: of an index then only the chunks are looked at.
