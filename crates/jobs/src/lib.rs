@@ -7,6 +7,7 @@ mod backup;
 mod ends;
 mod error;
 mod lock;
+mod receipt;
 mod report;
 mod restore;
 mod sync;

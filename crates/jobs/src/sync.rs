@@ -12,8 +12,9 @@ use replication::{Direction, Event, JobOptions, Monitor, Problem, Report, RunCon
 use crate::ends::{Place, open_source, open_target};
 use crate::error::JobError;
 use crate::lock::JobLock;
+use crate::receipt::Receipts;
 use crate::report::JobReport;
-use crate::task::{new_upid, superuser};
+use crate::task::{new_upid, now, superuser};
 
 /// Whether a run is that of a stored job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +69,43 @@ pub async fn run_sync(
         Some(Err(error)) => never_started(job, &error, &*monitor),
         Some(Ok(mut ends)) => {
             ends.options.allow_removals = this_run.allow_removals;
-            traffic = ends.traffic;
-            replication::run(&ends.options, ends.source, ends.target, &control, monitor).await
+            traffic = ends.traffic.take();
+            run(paths, job, kind, &ends, &control, monitor).await
         }
     };
     drop(lock);
     Ok(JobReport::new(upid, report, traffic.as_deref(), start.elapsed()))
+}
+
+/// Runs between open ends. A stored job that left nothing to do last time, and whose ends look the same, ends at once.
+async fn run(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    kind: Kind,
+    ends: &Ends,
+    control: &RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> Report {
+    let receipts = async {
+        match kind {
+            Kind::Stored => Receipts::take(paths, job, &ends.options, &*ends.source, &*ends.target, now()).await,
+            Kind::Adhoc => None,
+        }
+    };
+    let receipts = tokio::select! {
+        biased;
+        () = control.cancelled() => None,
+        receipts = receipts => receipts,
+    };
+    if receipts.as_ref().is_some_and(Receipts::nothing_to_do) && !control.is_cancelled() {
+        return settled(Report::default());
+    }
+    let (source, target) = (Arc::clone(&ends.source), Arc::clone(&ends.target));
+    let report = replication::run(&ends.options, source, target, control, monitor).await;
+    if let Some(receipts) = receipts {
+        receipts.keep(&report, &*ends.target).await;
+    }
+    report
 }
 
 /// Refuses a job whose keys a run would not use: a push that was meant to be encrypted must not go out plain.
