@@ -121,6 +121,23 @@ impl Site {
 
     /// Starts this site's server on a free port.
     pub(crate) fn serve(&self) -> Server {
+        self.start_server(Stdio::null(), "off")
+    }
+
+    /// Starts this site's server so that [`Site::calls`] knows what it is asked.
+    pub(crate) fn serve_noting_calls(&self) -> Server {
+        let log = fs::File::create(self.path("server.log")).expect("a file");
+        self.start_server(log.into(), "server=debug")
+    }
+
+    /// The REST calls so far, as `METHOD path`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("server.log")).expect("a log");
+        let calls = log.lines().filter_map(|line| line.split_once(" call method=")?.1.split_once(" target="));
+        calls.map(|(method, target)| format!("{method} {}", target.trim_matches('"'))).collect()
+    }
+
+    fn start_server(&self, log: Stdio, level: &str) -> Server {
         let binary = Path::new(env!("CARGO_BIN_EXE_backup-manager")).with_file_name("backup-server");
         assert!(binary.exists(), "{} is not built: run the tests with --workspace", binary.display());
         let mut child = Command::new(binary)
@@ -128,7 +145,9 @@ impl Site {
             .arg(self.root.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
+            .env("RUST_LOG", level)
+            .env("NO_COLOR", "1")
             .spawn()
             .expect("backup-server starts");
         let mut line = String::new();

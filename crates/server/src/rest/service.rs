@@ -30,6 +30,7 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let busy = connection.busy();
     let (method, target) = (request.method().clone(), request.uri().path().to_owned());
+    tracing::debug!(%method, target, "call");
     let (envelope, result) = process(&state, request).await;
     if let Err(error) = &result {
         tracing::debug!(%method, target, status = error.status.as_u16(), error = %error.message, "call refused");
