@@ -32,5 +32,5 @@ pub use paths::Paths;
 pub use remotes::RemoteConfig;
 pub use server_conf::ServerConf;
 pub use store::{Entry, Loaded, Problem, from_pairs, patch};
-pub use sync_jobs::{SyncDirection, SyncJobConfig};
+pub use sync_jobs::{Consequence, SyncDirection, SyncJobConfig, TransferMode, TransferOrder};
 pub use users::{TokenConfig, UserConfig};

@@ -27,6 +27,28 @@ pub enum SyncDirection {
     Push,
 }
 
+/// What a job makes of its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferMode {
+    /// Adds what is new, removes nothing.
+    #[default]
+    Copy,
+    /// Adds what is new and removes what vanished at the source: remove-vanished.
+    Sync,
+}
+
+/// Which snapshots come first, across all groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferOrder {
+    /// The oldest of each group.
+    #[default]
+    OldestFirst,
+    /// The newest of every group, then the others.
+    NewestFirst,
+}
+
 /// One sync job. Empty properties are those that were not set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +74,18 @@ pub struct SyncJobConfig {
     /// Direction; pull if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_direction: Option<SyncDirection>,
+    /// Keep the job without running it by schedule or mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable: Option<bool>,
+    /// What the job makes of its target; if unset, `sync` with remove-vanished and `copy` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_mode: Option<TransferMode>,
+    /// Copy also what is older than the newest snapshot at the target and missing there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill_gaps: Option<bool>,
+    /// Which snapshots come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_order: Option<TransferOrder>,
     /// Remove at the target what the source no longer has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove_vanished: Option<bool>,
@@ -124,6 +158,10 @@ impl SyncJobConfig {
             remote_store,
             remote_ns: None,
             sync_direction: None,
+            disable: None,
+            transfer_mode: None,
+            fill_gaps: None,
+            transfer_order: None,
             remove_vanished: None,
             max_removals: None,
             max_depth: None,
@@ -149,6 +187,19 @@ impl SyncJobConfig {
     /// The direction, pull unless said otherwise.
     pub fn direction(&self) -> SyncDirection {
         self.sync_direction.unwrap_or_default()
+    }
+
+    /// The mode: as it is set, else `sync` with remove-vanished and `copy` without.
+    pub fn mode(&self) -> TransferMode {
+        self.transfer_mode.unwrap_or(match self.remove_vanished {
+            Some(true) => TransferMode::Sync,
+            _ => TransferMode::Copy,
+        })
+    }
+
+    /// Whether schedule and mount may start it.
+    pub fn is_enabled(&self) -> bool {
+        self.disable != Some(true)
     }
 
     /// The owner, `root@pam` unless said otherwise.
@@ -212,9 +263,7 @@ impl Entry for SyncJobConfig {
         if !push && self.active_encryption_key.is_some() {
             return Err(ConfigError::invalid("active-encryption-key", "is for pushes; remove it from a pull"));
         }
-        if self.max_removals.is_some() && self.remove_vanished != Some(true) {
-            return Err(ConfigError::invalid("max-removals", "has no meaning without remove-vanished"));
-        }
+        self.check_mode(push)?;
         for (key, ns) in [("ns", self.ns()), ("remote-ns", self.remote_ns())] {
             let depth = ns.depth() + usize::from(self.max_depth.unwrap_or(0));
             if depth > MAX_DEPTH {
@@ -231,6 +280,88 @@ impl Entry for SyncJobConfig {
     }
 }
 
+impl SyncJobConfig {
+    /// Checks what the mode, the order and the removals of a job say about each other.
+    fn check_mode(&self, push: bool) -> Result<()> {
+        let wrong = |key: &'static str, reason: &str| Err(ConfigError::invalid(key, reason));
+        match (self.transfer_mode, self.remove_vanished) {
+            (Some(TransferMode::Copy), Some(true)) => {
+                return wrong("transfer-mode", "`copy` removes nothing; unset remove-vanished, or choose `sync`");
+            }
+            (Some(TransferMode::Sync), Some(false)) => {
+                return wrong("transfer-mode", "`sync` removes what vanished; unset remove-vanished, or choose `copy`");
+            }
+            _ => {}
+        }
+        if self.max_removals.is_some() && self.mode() != TransferMode::Sync {
+            return wrong("max-removals", "has no meaning without remove-vanished");
+        }
+        if push && self.fill_gaps == Some(true) {
+            return wrong("fill-gaps", "is for pulls; a remote takes only what is newer than its newest snapshot");
+        }
+        if self.transfer_order == Some(TransferOrder::NewestFirst) && self.fill_gaps != Some(true) {
+            return wrong(
+                "transfer-order",
+                "`newest-first` needs fill-gaps; without it an interrupted run would leave out the older ones for good",
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes the job that copies the other way, for a restore: disabled, without schedule, in copy mode.
+    ///
+    /// Options that choose snapshots are left out, since all that was copied may be wanted back; rates change sides,
+    /// and the key that encrypted becomes one that decrypts.
+    pub fn reversed(&self, id: JobId) -> Self {
+        let mut back = Self::new(id, self.store.clone(), self.remote.clone(), self.remote_store.clone());
+        (back.ns, back.remote_ns) = (self.ns.clone(), self.remote_ns.clone());
+        if self.remote.is_none() {
+            std::mem::swap(&mut back.store, &mut back.remote_store);
+            std::mem::swap(&mut back.ns, &mut back.remote_ns);
+        } else {
+            back.sync_direction = Some(match self.direction() {
+                SyncDirection::Pull => SyncDirection::Push,
+                SyncDirection::Push => SyncDirection::Pull,
+            });
+        }
+        (back.rate_in, back.burst_in) = (self.rate_out.clone(), self.burst_out.clone());
+        (back.rate_out, back.burst_out) = (self.rate_in.clone(), self.burst_in.clone());
+        back.owner = self.owner.clone();
+        back.max_depth = self.max_depth;
+        back.group_filter = self.group_filter.clone();
+        back.worker_threads = self.worker_threads;
+        back.associated_key = self.associated_key.clone();
+        let active = self.active_encryption_key.clone().filter(|key| !back.associated_key.contains(key));
+        back.associated_key.extend(active);
+        back.disable = Some(true);
+        back.transfer_mode = Some(TransferMode::Copy);
+        back.comment = Some(format!("the way back of {}", self.id));
+        back
+    }
+}
+
+/// What else a change of a job brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// The direction changed, and with it the mode to `copy`.
+    ModeReset,
+}
+
+/// Resets the mode of a job whose direction changed: what removed at one end must not start to remove at the other.
+fn reset_mode(before: &SyncJobConfig, after: &mut SyncJobConfig) -> Result<Option<Consequence>> {
+    if before.direction() == after.direction() || after.mode() == TransferMode::Copy {
+        return Ok(None);
+    }
+    if before.mode() != after.mode() {
+        return Err(ConfigError::invalid(
+            "transfer-mode",
+            "a change of direction resets it to `copy`; look at a dry run, then set it in a second update",
+        ));
+    }
+    (after.transfer_mode, after.remove_vanished, after.max_removals) = (Some(TransferMode::Copy), None, None);
+    Ok(Some(Consequence::ModeReset))
+}
+
 fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.sync_cfg(), mode: MODE_NORMAL, kinds: &["sync"] }
 }
@@ -241,6 +372,19 @@ fn file(paths: &Paths) -> SectionFile {
 /// The file cannot be read. Broken sections are problems, not errors.
 pub fn load(paths: &Paths) -> Result<Loaded<SyncJobConfig>> {
     file(paths).load()
+}
+
+/// Checks a stored job before it runs: what [`Entry::check`] finds is told with file and line.
+///
+/// # Errors
+/// [`ConfigError::Line`] with the line of the property that contradicts another one, or of the job's header.
+pub fn check(paths: &Paths, job: &SyncJobConfig) -> Result<()> {
+    let Err(ConfigError::Invalid { property, reason }) = job.check() else { return job.check() };
+    let file = file(paths);
+    let document = file.read()?.0;
+    let Some(section) = document.get(job.id.as_str()) else { return job.check() };
+    let line = if section.get(&property).is_some() { section.line_of(&property) } else { section.line() };
+    Err(ConfigError::line(&file.path, line, format!("section `sync: {}`: `{property}`: {reason}", job.id)))
 }
 
 /// Loads one sync job. Properties that contradict each other are found by [`Entry::check`].
@@ -263,7 +407,8 @@ pub fn create(paths: &Paths, entry: &SyncJobConfig) -> Result<()> {
 
 /// Changes a sync job. `expected` is the digest the caller has seen, if any.
 ///
-/// An active encryption key that is replaced or unset stays as an associated one, so that nobody deletes it.
+/// An active encryption key that is replaced or unset stays as an associated one, so that nobody deletes it. A change of
+/// direction resets the mode to `copy`.
 ///
 /// # Errors
 /// It is missing or broken, the file changed, values do not fit or contradict each other, or `change` fails.
@@ -272,12 +417,15 @@ pub fn update(
     id: &JobId,
     expected: Option<&ConfigDigest>,
     change: impl FnOnce(&mut SyncJobConfig) -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<Consequence>> {
     let file = file(paths);
+    let mut consequence = None;
     file.edit(expected, |document| {
         file.update(document, id.as_str(), |entry: &mut SyncJobConfig| {
-            let before = entry.active_encryption_key.clone();
+            let old = entry.clone();
             change(entry)?;
+            consequence = reset_mode(&old, entry)?;
+            let before = old.active_encryption_key;
             if let Some(old) = before
                 && entry.active_encryption_key.as_ref() != Some(&old)
                 && !entry.associated_key.contains(&old)
@@ -286,7 +434,8 @@ pub fn update(
             }
             Ok(())
         })
-    })
+    })?;
+    Ok(consequence)
 }
 
 /// Removes a sync job.

@@ -7,7 +7,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use common::{Root, n, pairs, text};
 use config::{
-    ConfigDigest, ConfigError, DatastoreConfig, RemoteConfig, SyncDirection, SyncJobConfig, datastores,
+    ConfigDigest, ConfigError, DatastoreConfig, RemoteConfig, SyncDirection, SyncJobConfig, TransferMode,
+    TransferOrder, datastores,
     datastores::{JobConfigs, SyncLevel},
     from_pairs, patch, remotes, sync_jobs,
 };
@@ -341,4 +342,100 @@ fn typing_errors_in_names_of_other_things_are_told() {
     let missing = sync_jobs::missing_references(&root.paths, &job("job", Some("office"))).unwrap();
 
     assert_eq!(missing, ["datastore `archive` is not configured here", "remote `office` is not configured here"]);
+}
+
+#[test]
+fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_change() {
+    let refused = |job: SyncJobConfig| config::Entry::check(&job).unwrap_err().to_string();
+    let mode = |mode| SyncJobConfig { transfer_mode: Some(mode), ..job("abc", Some("office")) };
+
+    let text = refused(SyncJobConfig { remove_vanished: Some(true), ..mode(TransferMode::Copy) });
+    assert!(text.contains("`transfer-mode`") && text.contains("remove-vanished"), "{text}");
+    let text = refused(SyncJobConfig { remove_vanished: Some(false), ..mode(TransferMode::Sync) });
+    assert!(text.contains("`transfer-mode`"), "{text}");
+    let limit = Some("5".parse().unwrap());
+    assert!(refused(SyncJobConfig { max_removals: limit, ..mode(TransferMode::Copy) }).contains("`max-removals`"));
+    assert!(refused(SyncJobConfig { fill_gaps: Some(true), ..push("abc") }).contains("`fill-gaps`"));
+    let newest = SyncJobConfig { transfer_order: Some(TransferOrder::NewestFirst), ..job("abc", None) };
+    assert!(refused(newest.clone()).contains("`transfer-order`"));
+
+    for good in [
+        mode(TransferMode::Sync),
+        SyncJobConfig { max_removals: limit, ..mode(TransferMode::Sync) },
+        SyncJobConfig { fill_gaps: Some(true), ..newest },
+    ] {
+        config::Entry::check(&good).unwrap();
+    }
+}
+
+#[test]
+fn a_job_that_contradicts_itself_in_the_file_is_refused_with_the_line_to_change() {
+    let root = Root::new();
+    let path = root.paths.sync_cfg();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "sync: abc\n\tremote-store main\n\tremove-vanished true\n\tstore tank\n\ttransfer-mode copy\n")
+        .unwrap();
+
+    let job = sync_jobs::get(&root.paths, &n("abc")).unwrap();
+
+    let text = sync_jobs::check(&root.paths, &job).unwrap_err().to_string();
+    assert!(text.contains("sync.cfg:5: section `sync: abc`: `transfer-mode`"), "{text}");
+}
+
+#[test]
+fn the_mode_is_sync_with_remove_vanished_and_copy_without() {
+    assert_eq!(job("abc", None).mode(), TransferMode::Copy);
+    assert_eq!(SyncJobConfig { remove_vanished: Some(true), ..job("abc", None) }.mode(), TransferMode::Sync);
+}
+
+#[test]
+fn a_change_of_direction_resets_the_mode_to_copy() {
+    let root = Root::new();
+    let mirror = SyncJobConfig {
+        remove_vanished: Some(true),
+        max_removals: Some("9%".parse().unwrap()),
+        ..job("abc", Some("office"))
+    };
+    sync_jobs::create(&root.paths, &mirror).unwrap();
+
+    let told = sync_jobs::update(&root.paths, &n("abc"), None, |job| {
+        job.sync_direction = Some(SyncDirection::Push);
+        Ok(())
+    });
+
+    assert_eq!(told.unwrap(), Some(config::Consequence::ModeReset));
+    let job = sync_jobs::get(&root.paths, &n("abc")).unwrap();
+    assert_eq!((job.mode(), job.remove_vanished, job.max_removals), (TransferMode::Copy, None, None));
+
+    let refused = sync_jobs::update(&root.paths, &n("abc"), None, |job| {
+        (job.sync_direction, job.transfer_mode) = (Some(SyncDirection::Pull), Some(TransferMode::Sync));
+        Ok(())
+    });
+    assert!(refused.unwrap_err().to_string().contains("second update"));
+}
+
+#[test]
+fn the_way_back_is_disabled_copies_and_turns_the_ends_around() {
+    let pull = SyncJobConfig {
+        ns: Some("here".parse().unwrap()),
+        remove_vanished: Some(true),
+        transfer_last: Some(3),
+        schedule: Some("daily".into()),
+        rate_in: Some("1 MiB".parse().unwrap()),
+        ..job("abc", Some("office"))
+    };
+
+    let back = pull.reversed(n("back"));
+
+    assert_eq!((back.direction(), back.mode(), back.is_enabled()), (SyncDirection::Push, TransferMode::Copy, false));
+    assert_eq!((&back.store, &back.remote_store, &back.ns), (&pull.store, &pull.remote_store, &pull.ns));
+    assert_eq!((back.transfer_last, back.schedule.as_ref(), back.rate_out.clone()), (None, None, pull.rate_in.clone()));
+    config::Entry::check(&back).unwrap();
+
+    let local = SyncJobConfig { remote: None, ..pull }.reversed(n("back"));
+    assert_eq!((local.store.as_str(), local.remote_ns.as_ref().unwrap().as_str()), ("main", "here"));
+    assert_eq!(local.direction(), SyncDirection::Pull);
+
+    let encrypting = SyncJobConfig { active_encryption_key: Some("k-1".into()), ..push("abc") };
+    assert_eq!(encrypting.reversed(n("back")).associated_key, ["k-1"]);
 }

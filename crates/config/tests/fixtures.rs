@@ -72,7 +72,7 @@ fn set_comments(paths: &Paths, kind: &str, ids: &[String], comment: Option<&[Opt
             Ok(())
         };
         match kind {
-            "sync.cfg" => sync_jobs::update(paths, &common::n(id), None, |entry| new(&mut entry.comment)),
+            "sync.cfg" => sync_jobs::update(paths, &common::n(id), None, |entry| new(&mut entry.comment)).map(|_| ()),
             "remote.cfg" => remotes::update(paths, &common::n(id), None, |entry| new(&mut entry.comment)),
             "datastore.cfg" => datastores::update(paths, &common::n(id), None, |entry| new(&mut entry.comment)),
             _ if id.contains('!') => users::update_token(paths, &common::n(id), None, |entry| new(&mut entry.comment)),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use client::Traffic;
-use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig};
-use formats::{FilterSet, Upid};
-use replication::{Direction, Event, JobOptions, Monitor, Problem, Report, RunControl, Source, Target};
+use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
+use formats::{BackupTime, FilterSet, Upid};
+use replication::{Direction, Event, JobOptions, Monitor, Problem, Report, RunControl, Source, Target, TransferOrder};
 
 use crate::ends::{Place, open_source, open_target};
 use crate::error::JobError;
@@ -50,7 +50,10 @@ pub async fn run_sync(
     control: RunControl,
     monitor: Arc<dyn Monitor>,
 ) -> Result<JobReport, JobError> {
-    job.check()?;
+    match kind {
+        Kind::Stored => config::sync_jobs::check(paths, job)?,
+        Kind::Adhoc => job.check()?,
+    }
     refuse_keys(job)?;
     let lock = match kind {
         Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
@@ -176,7 +179,13 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         encrypted_only: job.encrypted_only.unwrap_or(false),
         verified_only: job.verified_only.unwrap_or(false),
         resync_corrupt: job.resync_corrupt.unwrap_or(false),
-        remove_vanished: job.remove_vanished.unwrap_or(false),
+        remove_vanished: job.mode() == TransferMode::Sync,
+        fill_gaps: job.fill_gaps.unwrap_or(false),
+        transfer_order: match job.transfer_order.unwrap_or_default() {
+            config::TransferOrder::OldestFirst => TransferOrder::OldestFirst,
+            config::TransferOrder::NewestFirst => TransferOrder::NewestFirst,
+        },
+        now: BackupTime::from_unix(now()).ok(),
         max_removals: job.max_removals,
         worker_threads: job.worker_threads.map_or(JobOptions::DEFAULT_WORKERS, usize::from),
         ..JobOptions::new(direction, job.owner())

@@ -44,6 +44,10 @@ pub(crate) struct SyncOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
     pub(crate) remove_vanished: Option<bool>,
 
+    /// Add only (copy), or also remove what vanished (sync) [default: sync with remove-vanished, else copy]
+    #[arg(long, value_name = "MODE", value_enum, help_heading = "What to copy")]
+    pub(crate) transfer_mode: Option<TransferMode>,
+
     /// Remove nothing when more vanished than this number or percentage of snapshots [default: 20%, but at least 5]
     #[arg(long, value_name = "N|N%", help_heading = "What to copy")]
     pub(crate) max_removals: Option<RemovalLimit>,
@@ -83,9 +87,17 @@ impl RunOptions {
     }
 }
 
-/// Copy again what is damaged here: only where the target is local.
+/// What only a local target can do: take older snapshots, and copy again what is damaged.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct ResyncOption {
+    /// Copy also what is missing between the snapshots of the target [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) fill_gaps: Option<bool>,
+
+    /// Begin with the oldest of each group, or with the newest of every group [default: oldest-first]
+    #[arg(long, value_name = "ORDER", value_enum, help_heading = "What to copy")]
+    pub(crate) transfer_order: Option<TransferOrder>,
+
     /// Copy again snapshots whose local copy failed verification [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
     pub(crate) resync_corrupt: Option<bool>,
@@ -106,6 +118,10 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "EVENT", help_heading = "Job")]
     pub(crate) schedule: Option<String>,
 
+    /// Keep the job, but start it by hand only [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
+    pub(crate) disable: Option<bool>,
+
     /// Start when a removable datastore of the job is mounted [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
     pub(crate) run_on_mount: Option<bool>,
@@ -125,6 +141,42 @@ pub(crate) struct JobOptions {
     /// Remark of at most 128 characters
     #[arg(long, value_name = "TEXT", value_parser = comment, help_heading = "Job")]
     pub(crate) comment: Option<String>,
+}
+
+/// What a job makes of its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransferMode {
+    /// Add what is new, remove nothing.
+    Copy,
+    /// Add what is new and remove what vanished.
+    Sync,
+}
+
+impl TransferMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// Which snapshots come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransferOrder {
+    /// Group by group, each from its oldest snapshot on.
+    OldestFirst,
+    /// The newest snapshot of every group, then the others; needs fill-gaps.
+    NewestFirst,
+}
+
+impl TransferOrder {
+    fn name(self) -> &'static str {
+        match self {
+            Self::OldestFirst => "oldest-first",
+            Self::NewestFirst => "newest-first",
+        }
+    }
 }
 
 /// Which way a job copies.
@@ -180,6 +232,7 @@ impl SyncOptions {
         pairs.put("encrypted-only", self.encrypted_only);
         pairs.put("verified-only", self.verified_only);
         pairs.put("remove-vanished", self.remove_vanished);
+        pairs.put("transfer-mode", self.transfer_mode.map(|mode| mode.name()));
         pairs.put("max-removals", self.max_removals);
         pairs.put("rate-in", self.rate_in.as_ref());
         pairs.put("burst-in", self.burst_in.as_ref());
@@ -198,6 +251,8 @@ impl SyncOptions {
 
 impl ResyncOption {
     pub(crate) fn add_to(self, pairs: &mut Pairs) {
+        pairs.put("fill-gaps", self.fill_gaps);
+        pairs.put("transfer-order", self.transfer_order.map(|order| order.name()));
         pairs.put("resync-corrupt", self.resync_corrupt);
     }
 }
@@ -211,6 +266,7 @@ impl OwnerOption {
 impl JobOptions {
     pub(crate) fn add_to(&self, pairs: &mut Pairs) {
         pairs.put("schedule", self.schedule.as_ref());
+        pairs.put("disable", self.disable);
         pairs.put("run-on-mount", self.run_on_mount);
         pairs.put("unmount-on-done", self.unmount_on_done);
         pairs.put("active-encryption-key", self.active_encryption_key.as_ref());

@@ -11,6 +11,7 @@ mod control;
 mod ends;
 mod error;
 mod executor;
+mod future;
 mod inventory;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -27,7 +28,7 @@ pub use control::RunControl;
 pub use ends::{LocalSource, LocalTarget, RemoteSource, RemoteTarget};
 pub use executor::{execute, prepare, run};
 pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
-pub use options::{Direction, JobOptions};
+pub use options::{Direction, JobOptions, TransferOrder};
 pub use plan::{
     Action, Brake, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step,
     VanishedGroup, VanishedNamespace,

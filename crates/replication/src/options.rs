@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use formats::{AuthId, FilterSet, GroupId, Namespace, RemovalLimit};
+use formats::{AuthId, BackupTime, FilterSet, GroupId, Namespace, RemovalLimit};
 
 /// Which end is at home.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,16 @@ pub enum Direction {
     Pull,
     /// The source is a datastore of ours; the target is a remote.
     Push,
+}
+
+/// Which snapshots come first, across all groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferOrder {
+    /// Group by group, each from its oldest snapshot on.
+    #[default]
+    OldestFirst,
+    /// The newest snapshot of every group, then the others. Only a target that takes older snapshots can do that.
+    NewestFirst,
 }
 
 /// Options of one run: those of a sync job that the engine obeys, and the limits of the engine itself.
@@ -31,6 +41,13 @@ pub struct JobOptions {
     pub group_filter: FilterSet,
     /// Only the newest so many snapshots of each group.
     pub transfer_last: Option<NonZeroU64>,
+    /// Copy also what is older than the newest snapshot at the target and missing there. On pull alone: a remote takes
+    /// nothing older than what it has.
+    pub fill_gaps: bool,
+    /// Which snapshots come first.
+    pub transfer_order: TransferOrder,
+    /// The time of the run, by which snapshots from the future are told; `None` does not look.
+    pub now: Option<BackupTime>,
     /// Only snapshots whose files are all encrypted.
     pub encrypted_only: bool,
     /// Only snapshots whose verify state is ok.
@@ -77,6 +94,9 @@ impl JobOptions {
             max_depth: None,
             group_filter: FilterSet::default(),
             transfer_last: None,
+            fill_gaps: false,
+            transfer_order: TransferOrder::default(),
+            now: None,
             encrypted_only: false,
             verified_only: false,
             resync_corrupt: false,

@@ -97,6 +97,8 @@ pub enum Action {
 pub enum CopyReason {
     /// It is newer than all the target has.
     New,
+    /// It is older than the newest at the target, and missing there.
+    Gap,
     /// The target's copy is damaged.
     Corrupt,
 }
@@ -192,6 +194,7 @@ impl Action {
             Self::Copy(CopyReason::New) | Self::Refresh | Self::Skip(SkipReason::AlreadyThere) | Self::Remove(_) => {
                 None
             }
+            Self::Copy(CopyReason::Gap) => Some("gap"),
             Self::Copy(CopyReason::Corrupt) => Some("corrupt"),
             Self::Skip(SkipReason::Older) => Some("older"),
             Self::Skip(SkipReason::Unfinished) => Some("unfinished"),
@@ -207,6 +210,7 @@ impl Action {
     fn reason(self) -> &'static str {
         match self {
             Self::Copy(CopyReason::New) => "not yet at the target",
+            Self::Copy(CopyReason::Gap) => "missing between those at the target (fill-gaps)",
             Self::Copy(CopyReason::Corrupt) => "the copy at the target is damaged",
             Self::Refresh => "newest at the target, log and notes may have changed",
             Self::Skip(SkipReason::AlreadyThere) => "already at the target",

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use formats::{AuthId, BackupTime, GroupId, Namespace, VerifyResult};
 
+use crate::future;
 use crate::inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots, place};
 use crate::options::{Direction, JobOptions};
 use crate::plan::{
@@ -55,6 +56,10 @@ pub fn plan(options: &JobOptions, source: &Inventory, target: &Inventory) -> Pla
         plan.vanished_namespaces = vanished_namespaces(options, target, &seen);
     }
     crate::brake::apply(options, target, &mut plan);
+    if let Some(now) = options.now {
+        plan.warnings.extend(future::warnings(source, now, "source"));
+        plan.warnings.extend(future::warnings(target, now, "target"));
+    }
     say_what_matched_nothing(options, &mut plan);
     plan
 }
@@ -204,7 +209,9 @@ fn plan_group(
     let mut problems = Vec::new();
     let mut steps = copy_steps(options, &ours, &theirs, last);
     for (time, step) in &steps {
-        if step.action == Action::Skip(SkipReason::Unreadable) && last.is_none_or(|last| *time >= last) {
+        let missed = (options.fill_gaps && !theirs.get(time).is_some_and(|copy| copy.finished))
+            || last.is_none_or(|last| *time >= last);
+        if step.action == Action::Skip(SkipReason::Unreadable) && missed {
             problems.push(
                 Problem::new(place(namespace, &step.snapshot), "its manifest at the source cannot be read").with_hint(
                     "verify the snapshot at the source; until then it is not copied, and not removed either",
@@ -318,13 +325,14 @@ fn selected(
     if last == Some(time) {
         return Action::Refresh;
     }
-    if last.is_some_and(|last| time < last) {
+    let older = last.is_some_and(|last| time < last);
+    if older && !(options.fill_gaps && pull) {
         return Action::Skip(SkipReason::Older);
     }
     if !counted {
         return Action::Skip(SkipReason::TransferLast);
     }
-    Action::Copy(CopyReason::New)
+    Action::Copy(if older { CopyReason::Gap } else { CopyReason::New })
 }
 
 /// A group at the target whose owner is not the one it should have.

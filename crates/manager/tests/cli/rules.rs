@@ -83,3 +83,87 @@ fn a_group_of_another_owner_is_named_before_anything_moves_with_the_command_that
     host.ok(&["sync-job", "run", "copy"]);
     assert_eq!(host.snapshots("far", "").len(), 3);
 }
+
+#[test]
+fn gaps_are_filled_when_the_job_says_so() {
+    let host = host_with(3, &[]);
+    host.ok(&["sync-job", "run", "copy"]);
+    host.ok(&["snapshot", "forget", "far", &format!("host/test/{}", time(2))]);
+    host.ok(&["sync-job", "run", "copy"]);
+    assert_eq!(host.snapshots("far", "").len(), 2);
+
+    host.ok(&["sync-job", "update", "copy", "--fill-gaps", "--transfer-order", "newest-first"]);
+    host.ok(&["sync-job", "run", "copy"]);
+
+    assert_eq!(host.snapshots("far", ""), host.snapshots("near", ""));
+}
+
+#[test]
+fn a_snapshot_from_the_future_is_named_in_a_warning() {
+    let host = host_with(1, &[]);
+    host.backup("near", "", "2199-01-01T00:00:00Z", &noise(1000, 7));
+
+    let answer = host.run(&["sync-job", "run", "copy"]);
+
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(answer.stdout.contains("host/test/2199-01-01T00:00:00Z: is dated in the future"), "{answer:?}");
+}
+
+#[test]
+fn the_way_back_brings_back_what_was_lost() {
+    let host = host_with(2, &["--transfer-mode", "sync"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    forget(&host, 1..=2);
+
+    host.ok(&["sync-job", "reverse", "copy", "copy-back"]);
+    let back = host.json(&["sync-job", "show", "copy-back"]);
+    assert_eq!((&back["disable"], &back["transfer-mode"]), (&true.into(), &"copy".into()), "{back}");
+    assert_eq!((&back["store"], &back["remote-store"]), (&"near".into(), &"far".into()), "{back}");
+
+    // Disabled, it starts by hand alone: this is by hand.
+    host.ok(&["sync-job", "run", "copy-back"]);
+    assert_eq!(host.snapshots("near", ""), host.snapshots("far", ""));
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_with_the_one_to_change() {
+    let host = host_with(1, &["--remove-vanished"]);
+    for (words, named) in [
+        (&["--transfer-mode", "copy"][..], "transfer-mode"),
+        (&["--transfer-order", "newest-first"], "transfer-order"),
+        (&["--delete", "remove-vanished", "--max-removals", "3"], "max-removals"),
+    ] {
+        let answer = host.run(&[&["sync-job", "update", "copy"], words].concat());
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.stderr.contains(&format!("`{named}`")), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_emptied_or_missing_source_removes_nothing_and_says_why() {
+    let host = host_with(2, &["--remove-vanished", "--max-removals", "100%"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    let kept = host.snapshots("far", "");
+
+    let store = host.path("near");
+    let aside = host.path("aside");
+    std::fs::rename(&store, &aside).unwrap();
+    let answer = host.run(&["sync-job", "run", "copy"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.stdout.contains("near"), "{answer:?}");
+    assert_eq!(host.snapshots("far", ""), kept);
+
+    // The mount point, empty.
+    std::fs::create_dir(&store).unwrap();
+    let answer = host.run(&["sync-job", "run", "copy"]);
+    assert_ne!(answer.code, 0, "{answer:?}");
+    assert_eq!(host.snapshots("far", ""), kept);
+
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(&aside, &store).unwrap();
+    forget(&host, 1..=2);
+    let answer = host.run(&["sync-job", "run", "copy"]);
+    assert_eq!(answer.code, 3, "{answer:?}");
+    assert!(answer.stdout.contains("nothing is removed") || answer.stdout.contains("none is removed"), "{answer:?}");
+    assert_eq!(host.snapshots("far", ""), kept);
+}

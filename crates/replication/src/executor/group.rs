@@ -39,7 +39,7 @@ impl Engine {
         let again = match step.action {
             Action::Skip(_) | Action::Keep(_) => return Ok(()),
             Action::Remove(_) => return self.remove(&job.target_ns, &step.snapshot, slot).await,
-            Action::Copy(CopyReason::New) => false,
+            Action::Copy(CopyReason::New | CopyReason::Gap) => false,
             Action::Copy(CopyReason::Corrupt) | Action::Refresh => true,
         };
         let (namespace, snapshot) = (job.target_ns.clone(), step.snapshot.clone());

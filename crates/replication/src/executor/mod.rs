@@ -15,6 +15,7 @@ mod admission;
 mod archive;
 mod group;
 mod ledger;
+mod order;
 mod refresh;
 mod snapshot;
 
@@ -29,7 +30,7 @@ use self::ledger::Ledger;
 use crate::control::RunControl;
 use crate::error::{EndError, ErrorClass};
 use crate::inventory::{Inventory, place};
-use crate::options::JobOptions;
+use crate::options::{JobOptions, TransferOrder};
 use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, VanishedGroup};
 use crate::planner::plan;
 use crate::report::{Event, Monitor, Problem, Report};
@@ -119,8 +120,14 @@ pub async fn execute(
         created = engine.create_namespaces(&plan, &tail) => created,
     };
     let jobs = group_jobs(&plan, &created);
-    let slots: Vec<Slot> = jobs.iter().map(|_| Slot::default()).collect();
-    engine.groups(options.worker_threads, jobs, &slots, &tail).await;
+    let (first, rest) = match options.transfer_order {
+        TransferOrder::OldestFirst => (jobs, Vec::new()),
+        TransferOrder::NewestFirst => order::newest_first(jobs),
+    };
+    let names: Vec<_> = first.iter().map(|job| (job.target_ns.clone(), job.plan.id.clone())).collect();
+    let mut slots = engine.groups(options.worker_threads, first, &tail).await;
+    let rest = order::without_failed(rest, &names, &slots);
+    slots.extend(engine.groups(options.worker_threads, rest, &tail).await);
     let parts: Vec<Report> = slots.iter().map(Slot::take).collect();
     // What the plan itself calls an error was thought of when it decided what to remove.
     let clean = tail.lock().errors.is_empty() && parts.iter().all(|part| part.errors.is_empty());
@@ -262,8 +269,11 @@ impl Engine {
     }
 
     /// Works on all groups, a few at a time. Returns early, with all work dropped, when the run is cancelled.
-    async fn groups(self: &Arc<Self>, workers: usize, jobs: Vec<GroupJob>, slots: &[Slot], tail: &Slot) {
-        let mut waiting = jobs.into_iter().zip(slots);
+    ///
+    /// Returns what each of them has to tell, in the order of `jobs`.
+    async fn groups(self: &Arc<Self>, workers: usize, jobs: Vec<GroupJob>, tail: &Slot) -> Vec<Slot> {
+        let slots: Vec<Slot> = jobs.iter().map(|_| Slot::default()).collect();
+        let mut waiting = jobs.into_iter().zip(&slots);
         let mut running = JoinSet::new();
         loop {
             while running.len() < workers.max(1)
@@ -277,7 +287,7 @@ impl Engine {
                 biased;
                 () = self.control.cancelled() => {
                     running.shutdown().await;
-                    return;
+                    break;
                 }
                 joined = running.join_next() => match joined {
                     None => break,
@@ -288,12 +298,16 @@ impl Engine {
                 },
             }
         }
+        if self.control.is_cancelled() {
+            return slots;
+        }
         let left: Vec<String> = waiting.map(|(job, _)| place(&job.target_ns, &job.plan.id)).collect();
         if let Some(first) = left.first() {
             let message = format!("{} groups were not started, since nothing else could succeed", left.len());
             let at = if left.len() == 1 { first.clone() } else { format!("{first} and after") };
             tail.lock().errors.push(Problem::new(at, message));
         }
+        slots
     }
 
     /// Removes the groups and namespaces that are no longer at the source. `clean` tells that nothing failed while

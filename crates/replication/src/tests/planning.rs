@@ -339,3 +339,32 @@ fn the_brake_counts_only_what_the_job_is_about() {
     check(&at_most("1"), "vm/1: 1", "vm/1: 1; vm/2: 1p 2p 3", "vm/1: refresh 1\nvm/2: keep all (protected)");
     check(&at_most("0"), "vm/1: 1", "vm/1: 1; vm/2: 1p 2p 3", "vm/1: refresh 1\nvm/2: keep all (max-removals)");
 }
+
+#[test]
+fn fill_gaps_copies_what_is_missing_between_those_of_the_target() {
+    let gaps = JobOptions { fill_gaps: true, ..pull() };
+    check(&gaps, "vm/1: 1 2 3 4", "vm/1: 2", "vm/1: copy 1 (gap), refresh 2, copy 3 4");
+    check(&gaps, "vm/1: 1 2", "vm/1: 1~ 5", "vm/1: copy 1 2 (gap)");
+    check(
+        &JobOptions { fill_gaps: true, ..last(2) },
+        "vm/1: 1 2 3",
+        "vm/1: 3",
+        "vm/1: skip 1 (transfer-last), copy 2 (gap), refresh 3",
+    );
+    let verified = JobOptions { verified_only: true, ..gaps.clone() };
+    check(&verified, "vm/1: 1 2v 3v", "vm/1: 3", "vm/1: skip 1 (not verified), copy 2 (gap), refresh 3");
+    check(&gaps, "vm/1: 1? 2", "vm/1: 2", "vm/1: skip 1 (unreadable), refresh 2\nerror vm/1/1970-01-01T00:00:01Z");
+    // A remote takes nothing older than what it has.
+    check(&JobOptions { fill_gaps: true, ..push() }, "vm/1: 1 2", "vm/1: 2", "vm/1: skip 1 (older), skip 2");
+}
+
+#[test]
+fn snapshots_from_the_future_are_named_at_either_end() {
+    let at = |now: i64| JobOptions { now: formats::BackupTime::from_unix(now).ok(), ..pull() };
+    let text = warnings(&at(1000), "vm/1: 5000 6000; ct/1: 1500", "vm/2: 9000");
+    assert!(text.contains("vm/1/1970-01-01T01:40:00Z: is dated in the future at the source"), "{text}");
+    assert!(text.contains("vm/2/1970-01-01T02:30:00Z: is dated in the future at the target"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(warnings(&at(6000), "vm/1: 5000 6000", ""), "");
+    assert_eq!(warnings(&pull(), "vm/1: 5000 6000", ""), "");
+}

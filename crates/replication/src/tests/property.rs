@@ -1,14 +1,17 @@
 //! A plan that was obeyed leaves nothing to do.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use formats::RemovalLimit;
 use proptest::prelude::*;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{pull, push, sync_with};
+use crate::TransferOrder::{NewestFirst, OldestFirst};
 use crate::executor::prepare;
 use crate::memory::MemoryStore;
-use crate::{Direction, JobOptions, Source, Target};
+use crate::{Action, Direction, JobOptions, Source, Target};
 
 const NAMESPACES: [&str; 3] = ["", "a", "a/b"];
 const GROUPS: [&str; 3] = ["vm/1", "ct/2", "host/x"];
@@ -46,15 +49,28 @@ fn store(entries: &[Entry], target: bool) -> MemoryStore {
     store
 }
 
-fn options() -> impl Strategy<Value = JobOptions> {
-    (any::<bool>(), any::<bool>(), 0..4u64, 0..4usize, any::<bool>()).prop_map(
-        |(mirror, pulls, last, filter, anchored)| {
+fn limit() -> impl Strategy<Value = Option<RemovalLimit>> {
+    prop_oneof![
+        Just(None),
+        (0..4u64).prop_map(|count| Some(RemovalLimit::Count(count))),
+        (0..101u8).prop_map(|percent| Some(RemovalLimit::Percent(percent))),
+    ]
+}
+
+fn options(pulls: bool, mirror: bool) -> impl Strategy<Value = JobOptions> {
+    let rules = (any::<bool>(), any::<bool>(), limit(), any::<bool>());
+    (0..4u64, 0..4usize, any::<bool>(), rules).prop_map(
+        move |(last, filter, anchored, (gaps, newest, max_removals, allow_removals))| {
             let filters: [&[&str]; 4] = [&[], &["type:vm"], &["exclude:group:ct/2"], &["regex:h"]];
             let base = if pulls { pull() } else { push() };
             JobOptions {
                 remove_vanished: mirror,
                 transfer_last: NonZeroU64::new(last),
                 group_filter: filters[filter].iter().map(|text| text.parse().unwrap()).collect(),
+                fill_gaps: gaps && pulls,
+                transfer_order: if newest && gaps && pulls { NewestFirst } else { OldestFirst },
+                max_removals,
+                allow_removals,
                 target_ns: if anchored { "t".parse().unwrap() } else { Default::default() },
                 ..base
             }
@@ -62,43 +78,80 @@ fn options() -> impl Strategy<Value = JobOptions> {
     )
 }
 
+/// Runs a case on the runtime of the test: a new one for each would cost more than the case.
+fn block_on<T>(case: impl Future<Output = T>) -> T {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+    RUNTIME.block_on(case)
+}
+
+// 10,000 cases in all, in four parts that run side by side.
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(2_500))]
 
     #[test]
-    fn a_plan_that_was_obeyed_leaves_nothing_to_do(from in history(), to in history(), options in options()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (source, target) = (store(&from, false), store(&to, true));
-        let target = if options.direction == Direction::Push { target.as_remote() } else { target };
-        let before = target.contents();
-        runtime.block_on(async {
-            sync_with(&options, &source, &target).await;
-            prop_assert_eq!(target.check(), Ok(()));
-            if options.direction == Direction::Push && options.remove_vanished {
-                // What was held up by snapshots that had to go first.
-                sync_with(&options, &source, &target).await;
-            }
+    fn a_pull_that_was_obeyed_leaves_nothing_to_do(from in history(), to in history(), job in options(true, false)) {
+        obeyed(&job, &from, &to)?;
+    }
 
-            let (from, to): (Arc<dyn Source>, Arc<dyn Target>) = (Arc::new(source.clone()), Arc::new(target.clone()));
-            let left = prepare(&options, &from, &to).await.unwrap();
-            prop_assert!(left.is_idle(), "{}", left);
+    #[test]
+    fn a_push_that_was_obeyed_leaves_nothing_to_do(from in history(), to in history(), job in options(false, false)) {
+        obeyed(&job, &from, &to)?;
+    }
 
-            let second = sync_with(&options, &source, &target).await;
-            prop_assert!(second.moved_nothing(), "{:?}", second);
-            Ok(())
-        })?;
+    #[test]
+    fn a_mirroring_pull_leaves_nothing_to_do(from in history(), to in history(), job in options(true, true)) {
+        obeyed(&job, &from, &to)?;
+    }
 
-        for (namespace, group, time, _, mark) in &to {
-            let (namespace, group) = (NAMESPACES[*namespace], GROUPS[*group]);
-            let line = format!("{namespace}{}{group} {time}", if namespace.is_empty() { "" } else { " " });
-            let foreign = target.owner(namespace, group).is_some_and(|owner| owner.to_string() == "bob@pbs");
-            let outside = !options.wants(&group.parse().unwrap());
-            if *mark == 0 || foreign || outside || !options.remove_vanished {
-                prop_assert!(target.contents().contains_key(&line), "{} is gone", line);
-                if foreign || outside {
-                    prop_assert_eq!(&target.contents()[&line], &before[&line]);
-                }
+    #[test]
+    fn a_mirroring_push_leaves_nothing_to_do(from in history(), to in history(), job in options(false, true)) {
+        obeyed(&job, &from, &to)?;
+    }
+}
+
+/// Plans, obeys and plans again: nothing is left to do, and nothing protected, of another owner or outside the filters
+/// is gone.
+fn obeyed(options: &JobOptions, from: &[Entry], to: &[Entry]) -> Result<(), TestCaseError> {
+    let (source, target) = (store(from, false), store(to, true));
+    let target = if options.direction == Direction::Push { target.as_remote() } else { target };
+    let before = target.contents();
+    let (near, far): (Arc<dyn Source>, Arc<dyn Target>) = (Arc::new(source.clone()), Arc::new(target.clone()));
+    block_on(async {
+        let first = prepare(options, &near, &far).await.unwrap();
+        sync_with(options, &source, &target).await;
+        prop_assert_eq!(target.check(), Ok(()));
+        if first.brake.is_some() {
+            let after = target.contents();
+            prop_assert!(before.keys().all(|line| after.contains_key(line)), "removed all the same");
+            // What was copied counts as well from now on, so that the brake may let go: of removals alone.
+            let left = prepare(options, &near, &far).await.unwrap();
+            prop_assert!(!left.steps().any(|step| matches!(step.action, Action::Copy(_))), "{}", left);
+            return Ok(());
+        }
+        if options.direction == Direction::Push && options.remove_vanished {
+            // What was held up by snapshots that had to go first.
+            sync_with(options, &source, &target).await;
+        }
+
+        let left = prepare(options, &near, &far).await.unwrap();
+        prop_assert!(left.is_idle(), "{}", left);
+
+        let second = sync_with(options, &source, &target).await;
+        prop_assert!(second.moved_nothing(), "{:?}", second);
+        Ok(())
+    })?;
+
+    for (namespace, group, time, _, mark) in to {
+        let (namespace, group) = (NAMESPACES[*namespace], GROUPS[*group]);
+        let line = format!("{namespace}{}{group} {time}", if namespace.is_empty() { "" } else { " " });
+        let foreign = target.owner(namespace, group).is_some_and(|owner| owner.to_string() == "bob@pbs");
+        let outside = !options.wants(&group.parse().unwrap());
+        if *mark == 0 || foreign || outside || !options.remove_vanished {
+            prop_assert!(target.contents().contains_key(&line), "{} is gone", line);
+            if foreign || outside {
+                prop_assert_eq!(&target.contents()[&line], &before[&line]);
             }
         }
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use formats::VerifyResult;
 
 use super::{Events, pull, push, sync, sync_with};
 use crate::memory::{MemoryStore, verify_state};
-use crate::{Event, JobOptions, RunControl, RunResult, SnapshotOutcome, run};
+use crate::{Event, JobOptions, RunControl, RunResult, SnapshotOutcome, TransferOrder, run};
 
 const A: &[u8] = b"first chunk of all";
 const B: &[u8] = b"second chunk";
@@ -289,4 +289,31 @@ async fn events_tell_the_whole_story() {
     // Every byte of every archive, repetitions included.
     let expected = 2 * A.len() + 3 * B.len() + 2 * C.len();
     assert_eq!(logical, expected as u64);
+}
+
+#[tokio::test]
+async fn newest_first_brings_the_newest_of_every_group_before_anything_else() {
+    let source = MemoryStore::new();
+    for (group, time) in [("vm/1", 1), ("vm/1", 5), ("vm/1", 9), ("vm/2", 2), ("vm/2", 10), ("ct/3", 3)] {
+        source.backup("", group, time, &[("disk.img.didx", &[group.as_bytes(), &time.to_le_bytes()])]);
+    }
+    let target = MemoryStore::new();
+    let options =
+        JobOptions { fill_gaps: true, transfer_order: TransferOrder::NewestFirst, worker_threads: 1, ..pull() };
+    let events = Events::default();
+
+    let (from, to) = (Arc::new(source.clone()), Arc::new(target.clone()));
+    let report = run(&options, from, to, &RunControl::new(), Arc::new(events.clone())).await;
+
+    assert_eq!(report.errors, []);
+    let order: Vec<String> = events
+        .take()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::SnapshotFinished { snapshot, .. } => Some(format!("{} {}", snapshot.group, snapshot.time.unix())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["vm/2 10", "vm/1 9", "ct/3 3", "vm/2 2", "vm/1 1", "vm/1 5"]);
+    assert_eq!(target.contents(), source.contents());
 }

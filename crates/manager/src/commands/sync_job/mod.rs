@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 pub(crate) mod create;
 pub(crate) mod list;
 pub(crate) mod remove;
+pub(crate) mod reverse;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod update;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Update(update::Args),
     /// Remove a sync job
     Remove(remove::Args),
+    /// Make the job that copies the other way, for a restore; it starts by hand only
+    Reverse(reverse::Args),
     /// Run a sync job now, in the foreground
     Run(run::Args),
 }
@@ -41,6 +44,7 @@ impl Command {
             Self::Show(args) => args.run(ctx),
             Self::Update(args) => args.run(ctx),
             Self::Remove(args) => args.run(ctx),
+            Self::Reverse(args) => args.run(ctx),
             Self::Run(args) => args.run(ctx),
         }
     }

@@ -67,10 +67,13 @@ impl Args {
         let mut delete = self.delete;
         delete.extend(self.options.unset());
         super::known(ctx, &self.id)?;
-        config::sync_jobs::update(&ctx.paths, &self.id, self.digest.as_ref(), |job| {
+        let consequence = config::sync_jobs::update(&ctx.paths, &self.id, self.digest.as_ref(), |job| {
             *job = config::patch(job, pairs.as_slice(), &delete)?;
             Ok(())
         })?;
+        if consequence == Some(config::Consequence::ModeReset) {
+            eprintln!("warning: the direction changed, so transfer-mode is `copy` now and nothing is removed");
+        }
         super::warn_of_missing(ctx, &config::sync_jobs::get(&ctx.paths, &self.id)?)?;
         Ok(Outcome::Done)
     }
