@@ -115,8 +115,9 @@ fn told(answer: Result<Option<ListingFingerprint>, EndError>) -> Option<ListingF
     answer.inspect_err(|error| tracing::debug!(%error, "no fingerprint")).ok().flatten()
 }
 
-/// Hashes all that decides what a run does with given listings.
+/// Hashes all that decides what a run does with given listings. The time decides only about warnings.
 fn hash(run: &JobOptions, source: &str, target: &str) -> String {
+    let run = JobOptions { now: None, ..run.clone() };
     let text = format!("{}\n{source}\n{target}\n{run:?}", env!("CARGO_PKG_VERSION"));
     ChunkDigest::of(text.as_bytes()).to_string()
 }
@@ -177,6 +178,8 @@ mod tests {
         write(&path, &first.receipt(fingerprint(2))).unwrap();
 
         assert!(seen(&path, &run, 1, 2, 1001).nothing_to_do());
+        let later = JobOptions { now: formats::BackupTime::from_unix(1001).ok(), ..options() };
+        assert!(seen(&path, &later, 1, 2, 1001).nothing_to_do(), "the same at another time");
         assert!(!seen(&path, &run, 3, 2, 1001).nothing_to_do(), "another source");
         assert!(!seen(&path, &run, 1, 3, 1001).nothing_to_do(), "another target");
         assert!(!seen(&path, &run, 1, 2, 1000 + GOOD_FOR).nothing_to_do(), "too old");
