@@ -8,6 +8,7 @@ mod ends;
 mod error;
 mod lock;
 mod receipt;
+mod relay;
 mod report;
 mod restore;
 mod sync;
@@ -18,6 +19,7 @@ pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupR
 pub use ends::{Place, SourceEnd, TargetEnd, open_remote, open_source, open_store, open_target};
 pub use error::JobError;
 pub use lock::{JobLock, JobLockError};
+pub use relay::{RelayRequest, run_relay};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
 pub use sync::{ADHOC, Kind, ThisRun, run_sync};

@@ -14,6 +14,7 @@ pub(crate) mod group;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod relay;
 pub(crate) mod remote;
 pub(crate) mod restore;
 pub(crate) mod snapshot;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Pull(pull::Args),
     /// Copy snapshots from a datastore of this host to a remote, once
     Push(push::Args),
+    /// Copy snapshots from one remote to another, once, without a datastore of this host
+    Relay(relay::Args),
     /// Manage namespaces of a datastore
     #[command(subcommand)]
     Namespace(namespace::Command),
@@ -70,6 +73,7 @@ impl Command {
             Self::SyncJob(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
+            Self::Relay(args) => args.run(ctx),
             Self::Namespace(command) => command.run(ctx),
             Self::Group(command) => command.run(ctx),
             Self::Snapshot(command) => command.run(ctx),

@@ -34,6 +34,14 @@ impl Site {
         self.known_as(host, "sync@pbs!t", &self.token, &self.fingerprint, self.server.port);
     }
 
+    /// Makes this site known to `host` under another name.
+    fn named(&self, host: &Host, name: &str) {
+        self.known_to(host);
+        let path = host.paths().remote_cfg();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("remote: there", &format!("remote: {name}"))).unwrap();
+    }
+
     fn known_as(&self, host: &Host, auth_id: &str, secret: &str, fingerprint: &str, port: u16) {
         let port = port.to_string();
         let words = [
@@ -213,4 +221,29 @@ fn wait_for_line(child: &mut std::process::Child, start: &str) {
         }
     }
     panic!("{}", String::from_utf8_lossy(&seen));
+}
+
+#[test]
+fn a_relay_copies_between_two_remotes_and_keeps_nothing_here() {
+    let first = Site::new("near", "DatastoreReader");
+    let second = Site::new("far", "DatastoreBackup");
+    first.host.backup("near", "", "2026-01-01T00:00:00Z", &noise(MIB, 1));
+    first.host.backup("near", "", "2026-01-02T00:00:00Z", &noise(MIB, 2));
+    let between = Host::new();
+    first.named(&between, "one");
+    second.named(&between, "two");
+
+    let report = between.json(&["relay", "one", "near", "two", "far"]);
+
+    assert_eq!((&report["result"], &report["snapshots-copied"]), (&json!("ok"), &json!(2)), "{report}");
+    assert!(report["bytes-on-wire-in"].as_u64().unwrap() > 2 * MIB as u64, "{report}");
+    assert_eq!(second.host.snapshots("far", ""), first.host.snapshots("near", ""));
+    assert_eq!(second.host.run(&["snapshot", "verify", "far"]).code, 0);
+
+    let again = between.json(&["relay", "one", "near", "two", "far"]);
+    assert_eq!(again["chunks-transferred"], 0, "{again}");
+
+    let same = between.run(&["relay", "one", "near", "one", "near"]);
+    assert_eq!(same.code, 1);
+    assert!(same.stderr.contains("the same"), "{same:?}");
 }
