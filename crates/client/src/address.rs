@@ -106,7 +106,8 @@ impl fmt::Debug for Credentials {
 pub enum Trust {
     /// Nothing beyond that.
     SystemRoots,
-    /// Also a certificate with one of these SHA-256 fingerprints, whatever its expiry, name or issuer.
+    /// Also a certificate with one of these SHA-256 fingerprints, whatever its expiry, name or issuer. The first is
+    /// the present one, the others are pinned for a planned renewal: meeting one of those is worth a warning.
     Fingerprints(Vec<Fingerprint>),
 }
 

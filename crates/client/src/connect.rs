@@ -1,6 +1,12 @@
 //! Opens connections: name resolution, TCP, TLS, HTTP/1.1.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Once, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -17,9 +23,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    ClientError, RemoteAddress, Timeouts, Traffic, Trust,
+    ClientError, Proxy, RemoteAddress, ShownCertificate, Timeouts, Traffic, Trust, Verdict,
     activity::Activity,
-    tls::{self, Untrusted},
+    proxy::Refusal,
+    tls::{self, Seen, Untrusted},
     traffic::Metered,
 };
 
@@ -61,6 +68,10 @@ pub(crate) struct Connector {
     expected: Vec<formats::Fingerprint>,
     traffic: Arc<Traffic>,
     timeouts: Timeouts,
+    proxy: Option<Proxy>,
+    seen: Seen,
+    /// Says once that the certificate of a planned renewal is in use.
+    renewed: Once,
 }
 
 impl Connector {
@@ -70,8 +81,9 @@ impl Connector {
         trust: &Trust,
         traffic: Arc<Traffic>,
         timeouts: Timeouts,
+        proxy: Option<Proxy>,
     ) -> Result<Self, ClientError> {
-        Self::with_roots(address, tls::system_roots(), trust, traffic, timeouts)
+        Self::with_roots(address, tls::system_roots(), trust, traffic, timeouts, proxy)
     }
 
     fn with_roots(
@@ -80,6 +92,7 @@ impl Connector {
         trust: &Trust,
         traffic: Arc<Traffic>,
         timeouts: Timeouts,
+        proxy: Option<Proxy>,
     ) -> Result<Self, ClientError> {
         let expected = match trust {
             Trust::SystemRoots => Vec::new(),
@@ -89,20 +102,33 @@ impl Connector {
             remote: address.clone(),
             source: io::Error::new(io::ErrorKind::InvalidInput, error),
         })?;
-        let config: ClientConfig = tls::config(roots, &expected)
+        let seen = Seen::default();
+        let config: ClientConfig = tls::config(roots, &expected, Arc::clone(&seen))
             .map_err(|error| ClientError::Tls { remote: address.clone(), source: io::Error::other(error) })?;
-        Ok(Self { address, name, tls: TlsConnector::from(Arc::new(config)), expected, traffic, timeouts })
+        let (tls, renewed) = (TlsConnector::from(Arc::new(config)), Once::new());
+        Ok(Self { address, name, tls, expected, traffic, timeouts, proxy, seen, renewed })
+    }
+
+    /// Returns the certificate of the last handshake.
+    pub(crate) fn certificate(&self) -> Option<ShownCertificate> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens a connection that is ready for a request.
     pub(crate) async fn open(&self) -> Result<Link, ClientError> {
         let tcp = self.limited("connect", self.tcp()).await??;
         let activity = Activity::new();
-        let metered = Metered::new(tcp, Arc::clone(&self.traffic), Arc::clone(&activity));
+        let mut metered = Metered::new(tcp, Arc::clone(&self.traffic), Arc::clone(&activity));
+        if let Some(proxy) = &self.proxy {
+            self.limited("answer of the proxy", proxy.tunnel(&mut metered, &self.address))
+                .await?
+                .map_err(|refusal| self.proxy_error(proxy, refusal))?;
+        }
         let tls = self
             .limited("TLS handshake", self.tls.connect(self.name.clone(), metered))
             .await?
             .map_err(|error| self.handshake_error(error))?;
+        self.tell_of_renewal();
         let (sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(|source| ClientError::Closed {
             remote: self.address.clone(),
             call: "HTTP handshake".into(),
@@ -124,17 +150,46 @@ impl Connector {
         })
     }
 
-    async fn tcp(&self) -> Result<TcpStream, ClientError> {
-        let resolve = |source| ClientError::Resolve { remote: self.address.clone(), source };
-        let addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((self.address.host.as_str(), self.address.port)).await.map_err(resolve)?.collect();
-        if addresses.is_empty() {
-            return Err(resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    /// Warns once when the server shows a certificate that was pinned for a renewal.
+    fn tell_of_renewal(&self) {
+        if let Some(ShownCertificate { fingerprint, verdict: Verdict::Pinned(1..), .. }) = self.certificate() {
+            self.renewed.call_once(|| {
+                tracing::warn!(
+                    "{}: the server's certificate was renewed as planned; make {fingerprint} the remote's fingerprint \
+                     and unset fingerprint-next",
+                    self.address
+                );
+            });
         }
-        let stream = first_to_connect(&addresses).await.map_err(|source| match source.kind() {
-            io::ErrorKind::ConnectionRefused => ClientError::Refused { remote: self.address.clone() },
-            _ => ClientError::Connect { remote: self.address.clone(), source },
-        })?;
+    }
+
+    fn proxy_error(&self, proxy: &Proxy, refusal: Refusal) -> ClientError {
+        ClientError::Proxy {
+            remote: self.address.clone(),
+            proxy: proxy.address().clone(),
+            status: refusal.status,
+            problem: refusal.problem,
+        }
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, ClientError> {
+        let stream = match &self.proxy {
+            Some(proxy) => connect(proxy.address()).await.map_err(|(step, error)| {
+                let problem = match step {
+                    Step::Resolve => format!("its name could not be resolved: {error}"),
+                    Step::Connect => format!("no connection to it: {error}"),
+                };
+                self.proxy_error(proxy, Refusal { status: None, problem })
+            })?,
+            None => connect(&self.address).await.map_err(|(step, source)| {
+                let remote = self.address.clone();
+                match (step, source.kind()) {
+                    (Step::Resolve, _) => ClientError::Resolve { remote, source },
+                    (Step::Connect, io::ErrorKind::ConnectionRefused) => ClientError::Refused { remote },
+                    (Step::Connect, _) => ClientError::Connect { remote, source },
+                }
+            })?,
+        };
         // Neither is worth failing for.
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         let tuned = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
@@ -154,6 +209,43 @@ impl Connector {
                 reason: untrusted.reason(),
             },
             None => ClientError::Tls { remote, source },
+        }
+    }
+}
+
+/// What was being done when no connection came about.
+enum Step {
+    Resolve,
+    Connect,
+}
+
+/// Resolves a name and connects.
+async fn connect(to: &RemoteAddress) -> Result<TcpStream, (Step, io::Error)> {
+    let resolved = tokio::net::lookup_host((to.host.as_str(), to.port)).await;
+    let addresses: Vec<SocketAddr> = resolved.map_err(|error| (Step::Resolve, error))?.collect();
+    if addresses.is_empty() {
+        return Err((Step::Resolve, io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    }
+    first_to_connect(&addresses).await.map_err(|error| (Step::Connect, error))
+}
+
+/// Looks at the certificate a server shows, whatever it is; nothing is sent to the server.
+///
+/// # Errors
+/// The host has no address, nothing listens there, or it does not speak TLS.
+pub async fn shown_certificate(
+    address: &RemoteAddress,
+    proxy: Option<Proxy>,
+    timeouts: Timeouts,
+) -> Result<ShownCertificate, ClientError> {
+    let connector = Connector::new(address.clone(), &Trust::SystemRoots, Traffic::new(), timeouts, proxy)?;
+    let opened = connector.open().await;
+    match (connector.certificate(), opened) {
+        (Some(shown), Ok(_) | Err(ClientError::Fingerprint { .. })) => Ok(shown),
+        (_, Err(error)) => Err(error),
+        (None, Ok(_)) => {
+            let source = io::Error::other("the server showed no certificate");
+            Err(ClientError::Tls { remote: address.clone(), source })
         }
     }
 }

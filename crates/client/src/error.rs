@@ -33,6 +33,18 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// The proxy on the way did not let us through.
+    #[error("{remote}: the proxy {proxy} does not let us through: {problem}")]
+    Proxy {
+        /// Which server.
+        remote: RemoteAddress,
+        /// Which proxy.
+        proxy: RemoteAddress,
+        /// The proxy's HTTP status, if it gave one.
+        status: Option<u16>,
+        /// What is the matter.
+        problem: String,
+    },
     /// The server did not do its part in time.
     #[error("{remote}: {waiting_for}: timed out after {after:?}")]
     Timeout {
@@ -224,7 +236,10 @@ impl ClientError {
             Self::Tls { source, .. } if !source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
                 ErrorClass::Retry
             }
-            Self::Tls { .. } | Self::Fingerprint { .. } | Self::Authentication { .. } => ErrorClass::Stop,
+            Self::Proxy { status: None | Some(500..), .. } => ErrorClass::Retry,
+            Self::Tls { .. } | Self::Fingerprint { .. } | Self::Authentication { .. } | Self::Proxy { .. } => {
+                ErrorClass::Stop
+            }
             Self::Permission { .. }
             | Self::NotFound { .. }
             | Self::Api { .. }
@@ -253,6 +268,16 @@ impl ClientError {
                 remote.port
             ),
             Self::Connect { .. } => "check that the host is up and that routes and firewalls let us through".into(),
+            Self::Proxy { status: Some(407), .. } => {
+                "put the login into the proxy's address: http://USER:PASSWORD@HOST:PORT".into()
+            }
+            Self::Proxy { remote, proxy, status: Some(_), .. } => format!(
+                "check that the proxy {proxy} may connect to {remote}, or leave it out (no_proxy, or the remote's \
+                 use-node-proxy)"
+            ),
+            Self::Proxy { proxy, .. } => format!(
+                "check that {proxy} is an HTTP proxy and runs (https_proxy, or `[node] http-proxy` with use-node-proxy)"
+            ),
             Self::Timeout { waiting_for, .. } if waiting_for == "connect" => {
                 "check that the host is up and that no firewall drops the packets".into()
             }

@@ -1,9 +1,9 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use api_types::protocol::LISTING_FINGERPRINT;
 use api_types::{
     DataStoreListItem, DataStoreStatus, DeleteStats, GroupListItem, ListingFingerprintAnswer, NamespaceListItem,
-    ReleaseVersion, SnapshotListItem, VersionInfo,
+    PermissionMap, ReleaseVersion, SnapshotListItem, VersionInfo,
 };
 use bytes::Bytes;
 use formats::{AuthId, GroupId, ListingFingerprint, Namespace, SnapshotId, StoreName};
@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::{
-    ClientError, Credentials, ProtocolError, ReaderSession, RemoteAddress, Timeouts, Traffic, Trust, WriterSession,
-    call::Call, connect::Connector, rest::Rest,
+    ClientError, Credentials, ProtocolError, Proxy, ReaderSession, RemoteAddress, ShownCertificate, Timeouts, Traffic,
+    Trust, WriterSession, call::Call, connect::Connector, rest::Rest,
 };
 
 /// A backup server, reached over the network under one identity.
@@ -60,7 +60,22 @@ impl Remote {
         traffic: Arc<Traffic>,
         timeouts: Timeouts,
     ) -> Result<Self, ClientError> {
-        let connector = Connector::new(address.clone(), &trust, traffic, timeouts)?;
+        Self::through(None, address, credentials, trust, traffic, timeouts)
+    }
+
+    /// Makes a remote that is reached through `proxy`.
+    ///
+    /// # Errors
+    /// As [`Remote::new`].
+    pub fn through(
+        proxy: Option<Proxy>,
+        address: RemoteAddress,
+        credentials: Credentials,
+        trust: Trust,
+        traffic: Arc<Traffic>,
+        timeouts: Timeouts,
+    ) -> Result<Self, ClientError> {
+        let connector = Connector::new(address.clone(), &trust, traffic, timeouts, proxy)?;
         let rest = Rest::new(address, credentials, connector, timeouts)?;
         Ok(Self { inner: Arc::new(Inner { rest, version: OnceCell::new() }) })
     }
@@ -73,6 +88,35 @@ impl Remote {
     /// Returns who we are there: the owner of the groups we create.
     pub fn auth_id(&self) -> &AuthId {
         &self.inner.rest.peer.auth_id
+    }
+
+    /// Opens a connection, without a login, and keeps it for the first call.
+    ///
+    /// # Errors
+    /// Whatever keeps a connection from standing, down to the certificate.
+    pub async fn connect(&self) -> Result<(), ClientError> {
+        self.inner.rest.connect().await
+    }
+
+    /// Returns the certificate the server showed last; none before the first connection.
+    pub fn certificate(&self) -> Option<ShownCertificate> {
+        self.inner.rest.certificate()
+    }
+
+    /// Asks for the server's version, and returns its clock as well, to the second, if it says what time it is.
+    ///
+    /// # Errors
+    /// See [`Remote::version`].
+    pub async fn version_and_time(&self) -> Result<(VersionInfo, Option<SystemTime>), ClientError> {
+        self.inner.rest.json_and_time(&version_call()).await
+    }
+
+    /// Asks what we may do there: per path, each privilege and whether it reaches below.
+    ///
+    /// # Errors
+    /// See [`Remote::version`].
+    pub async fn permissions(&self) -> Result<PermissionMap, ClientError> {
+        self.inner.rest.json(&Call::get("/access/permissions")).await
     }
 
     /// Asks for the server's version.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use api_types::{
@@ -15,7 +15,8 @@ use formats::AuthId;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, UPGRADE, USER_AGENT,
+        AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, DATE, HOST, HeaderName, HeaderValue, SET_COOKIE, UPGRADE,
+        USER_AGENT,
     },
 };
 use http_body_util::Full;
@@ -159,9 +160,30 @@ impl Rest {
 
     /// Makes a call and parses its result.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+        Ok(self.json_and_time(call).await?.0)
+    }
+
+    /// Makes a call and parses its result and the server's time.
+    pub(crate) async fn json_and_time<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+    ) -> Result<(T, Option<SystemTime>), ClientError> {
         let (response, link) = self.send(call, None).await?;
+        let date = response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let body = self.collect(call, response, link, MAX_ANSWER).await?;
-        parse_answer(&self.peer, call, &body)
+        Ok((parse_answer(&self.peer, call, &body)?, date))
+    }
+
+    /// Opens a connection and keeps it for later.
+    pub(crate) async fn connect(&self) -> Result<(), ClientError> {
+        let link = self.connector.open().await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+        Ok(())
+    }
+
+    /// Returns the certificate of the last handshake.
+    pub(crate) fn certificate(&self) -> Option<crate::ShownCertificate> {
+        self.connector.certificate()
     }
 
     /// Upgrades a connection to `protocol`.

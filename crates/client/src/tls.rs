@@ -1,6 +1,9 @@
 //! Which certificate is accepted: one the system's roots vouch for, else one whose fingerprint is pinned.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use formats::Fingerprint;
 use rustls::{
@@ -13,10 +16,36 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Makes the TLS settings of one remote: TLS 1.2 or later, no ALPN.
-pub(crate) fn config(roots: RootCertStore, pinned: &[Fingerprint]) -> Result<ClientConfig, rustls::Error> {
+/// The certificate a server showed, and what we think of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The leaf, DER.
+    pub der: Vec<u8>,
+    /// Its SHA-256 fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Why it is trusted, or not.
+    pub verdict: Verdict,
+}
+
+/// Why a certificate is trusted, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A root of this system vouches for it.
+    Vouched,
+    /// Its fingerprint is this one of those pinned, counted from 0.
+    Pinned(usize),
+    /// It is not; the reason why the system's roots do not vouch for it.
+    Untrusted(String),
+}
+
+/// The certificate of the last handshake.
+pub(crate) type Seen = Arc<Mutex<Option<ShownCertificate>>>;
+
+/// Makes the TLS settings of one remote: TLS 1.2 or later, no ALPN. What the server shows is noted in `seen`.
+pub(crate) fn config(roots: RootCertStore, pinned: &[Fingerprint], seen: Seen) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(roots, pinned, Arc::clone(&provider));
+    let mut verifier = Verifier::new(roots, pinned, Arc::clone(&provider));
+    verifier.seen = seen;
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -44,12 +73,33 @@ struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     pinned: Vec<Fingerprint>,
     provider: Arc<CryptoProvider>,
+    seen: Seen,
 }
 
 impl Verifier {
     fn new(roots: RootCertStore, pinned: &[Fingerprint], provider: Arc<CryptoProvider>) -> Self {
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok();
-        Self { chain, pinned: pinned.to_vec(), provider }
+        Self { chain, pinned: pinned.to_vec(), provider, seen: Seen::default() }
+    }
+
+    /// Asks the system's roots.
+    fn vouch(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let Some(chain) = &self.chain else {
+            return Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        };
+        chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map(drop)
+    }
+
+    fn note(&self, certificate: &CertificateDer<'_>, fingerprint: Fingerprint, verdict: Verdict) {
+        let shown = ShownCertificate { der: certificate.to_vec(), fingerprint, verdict };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
     }
 }
 
@@ -62,18 +112,17 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let reason = match &self.chain {
-            None => rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer),
-            Some(chain) => match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-                Ok(verified) => return Ok(verified),
-                Err(reason) => reason,
-            },
-        };
         let found = Fingerprint::of_certificate(end_entity);
-        if self.pinned.contains(&found) {
+        let Err(reason) = self.vouch(end_entity, intermediates, server_name, ocsp_response, now) else {
+            self.note(end_entity, found, Verdict::Vouched);
+            return Ok(ServerCertVerified::assertion());
+        };
+        if let Some(place) = self.pinned.iter().position(|pinned| *pinned == found) {
+            self.note(end_entity, found, Verdict::Pinned(place));
             return Ok(ServerCertVerified::assertion());
         }
         let untrusted = Untrusted { found, reason };
+        self.note(end_entity, found, Verdict::Untrusted(untrusted.reason()));
         Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted)))))
     }
 

@@ -4,6 +4,7 @@
 
 mod connection;
 mod login;
+mod proxy;
 mod reader;
 mod rest;
 mod server;
