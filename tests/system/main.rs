@@ -11,4 +11,5 @@ mod hostile;
 mod kill;
 mod line;
 mod site;
+mod trust;
 mod wire;

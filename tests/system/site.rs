@@ -121,13 +121,18 @@ impl Site {
 
     /// Starts this site's server on a free port.
     pub(crate) fn serve(&self) -> Server {
-        self.start_server(Stdio::null(), "off")
+        self.serve_at("127.0.0.1:0")
+    }
+
+    /// Starts this site's server at `listen`.
+    pub(crate) fn serve_at(&self, listen: &str) -> Server {
+        self.start_server(listen, Stdio::null(), "off")
     }
 
     /// Starts this site's server so that [`Site::calls`] knows what it is asked.
     pub(crate) fn serve_noting_calls(&self) -> Server {
         let log = fs::File::create(self.path("server.log")).expect("a file");
-        self.start_server(log.into(), "server=debug")
+        self.start_server("127.0.0.1:0", log.into(), "server=debug")
     }
 
     /// The REST calls so far, as `METHOD path`.
@@ -137,11 +142,11 @@ impl Site {
         calls.map(|(method, target)| format!("{method} {}", target.trim_matches('"'))).collect()
     }
 
-    fn start_server(&self, log: Stdio, level: &str) -> Server {
+    fn start_server(&self, listen: &str, log: Stdio, level: &str) -> Server {
         let binary = Path::new(env!("CARGO_BIN_EXE_backup-manager")).with_file_name("backup-server");
         assert!(binary.exists(), "{} is not built: run the tests with --workspace", binary.display());
         let mut child = Command::new(binary)
-            .args(["--listen", "127.0.0.1:0", "--root"])
+            .args(["--listen", listen, "--root"])
             .arg(self.root.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -111,12 +111,12 @@ impl Remote {
         self.inner.rest.json_and_time(&version_call()).await
     }
 
-    /// Asks what we may do there: per path, each privilege and whether it reaches below.
+    /// Asks what we may do there, on all paths or on one: per path, each privilege and whether it reaches below.
     ///
     /// # Errors
     /// See [`Remote::version`].
-    pub async fn permissions(&self) -> Result<PermissionMap, ClientError> {
-        self.inner.rest.json(&Call::get("/access/permissions")).await
+    pub async fn permissions(&self, path: Option<&str>) -> Result<PermissionMap, ClientError> {
+        self.inner.rest.json(&Call::get("/access/permissions").query_some("path", path)).await
     }
 
     /// Asks for the server's version.

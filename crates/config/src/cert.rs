@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use formats::Fingerprint;
 use rcgen::{
@@ -167,6 +168,21 @@ fn self_signed(pair: &KeyPair, host: &str, now: DateTime<Utc>) -> Result<String,
     // The first of the month exists in every year.
     params.not_after = rcgen::date_time_ymd(start.year() + VALID_YEARS, month, 1);
     Ok(params.self_signed(pair)?.pem())
+}
+
+/// Reads a certificate in DER, such as a server shows; `name` stands for its file.
+///
+/// # Errors
+/// It is no certificate.
+pub fn info_of_der(name: &str, der: &[u8]) -> Result<CertInfo> {
+    let text = BASE64_STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    info(name, &pem)
 }
 
 /// Reads the first certificate of a PEM text; `filename` is shown and not opened.

@@ -36,6 +36,9 @@ pub struct RemoteConfig {
     /// Pins the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// Pins the certificate that the server will have after a planned renewal. Goes with `fingerprint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint_next: Option<Fingerprint>,
     /// Go through the proxy of this node instead of that of the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_node_proxy: Option<bool>,
@@ -100,6 +103,20 @@ impl Entry for RemoteConfig {
             return Err(("host", format!("`{}` is no host name or IP address", self.host.escape_debug())));
         }
         rules::text(self.comment.as_deref(), 0, 128).map_err(|reason| ("comment", reason))
+    }
+
+    fn check(&self) -> Result<()> {
+        match (&self.fingerprint, &self.fingerprint_next) {
+            (None, Some(_)) => Err(ConfigError::invalid(
+                "fingerprint-next",
+                "goes with `fingerprint`, the certificate of today; set that, or unset this",
+            )),
+            (Some(now), Some(next)) if now == next => Err(ConfigError::invalid(
+                "fingerprint-next",
+                "is the same as `fingerprint`; unset it, the renewal is done",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn secrets(&self) -> Vec<(&'static str, String)> {

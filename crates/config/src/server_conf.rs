@@ -5,6 +5,9 @@
 //! listen = [::]:8007
 //! log-level = info
 //!
+//! [node]
+//! http-proxy = http://proxy.example.com:3128
+//!
 //! [limits]
 //! max-connections = 1024
 //!
@@ -35,6 +38,8 @@ pub struct ServerConf {
     pub key: Option<PathBuf>,
     /// `[server] log-level`: `error`, `warn`, `info` (default), `debug` or `trace`.
     pub log_level: String,
+    /// `[node] http-proxy`: the way to remotes with `use-node-proxy`, `http://[USER:PASSWORD@]HOST:PORT`.
+    pub http_proxy: Option<String>,
     /// `[limits] max-connections`: open connections, 1024.
     pub max_connections: usize,
     /// `[limits] max-sessions`: backup and restore sessions at a time, 256.
@@ -56,6 +61,7 @@ impl Default for ServerConf {
             certificate: None,
             key: None,
             log_level: "info".to_owned(),
+            http_proxy: None,
             max_connections: 1024,
             max_sessions: 256,
             receive_buffer: 128 * 1024 * 1024,
@@ -127,6 +133,12 @@ impl ServerConf {
                     return Err(format!("`{value}` is none of error, warn, info, debug, trace"));
                 }
                 self.log_level = value.to_owned();
+            }
+            ("node", "http-proxy") => {
+                if value.is_empty() {
+                    return Err("is empty; write http://HOST:PORT, or remove the line".to_owned());
+                }
+                self.http_proxy = Some(value.to_owned());
             }
             ("limits", "max-connections") => self.max_connections = number(value, 1, 1_000_000)?,
             ("limits", "max-sessions") => self.max_sessions = number(value, 1, 100_000)?,

@@ -26,7 +26,8 @@ fn every_key_is_read() {
     let root = Root::new().with(
         |p| p.server_conf(),
         "; the daemon\n[server]\nListen = 127.0.0.1:8107\ncertificate=/etc/ssl/a#b.pem\nkey = /etc/ssl/a.key\n\
-         log-level = debug\n[limits]\nmax-connections = 10\nmax-sessions = 2\n\
+         log-level = debug\n[node]\nhttp-proxy = http://me:a=b@proxy.lan:3128\n\
+         [limits]\nmax-connections = 10\nmax-sessions = 2\n\
          receive-buffer = 64 MiB\nidle-minutes = 5\n[tasks]\nretention-days = 0\nretention-count = 7\n",
     );
 
@@ -35,6 +36,7 @@ fn every_key_is_read() {
     assert_eq!(problems, []);
     assert_eq!(conf.listen.to_string(), "127.0.0.1:8107");
     assert_eq!(conf.certificate.unwrap().to_str(), Some("/etc/ssl/a#b.pem"));
+    assert_eq!(conf.http_proxy.as_deref(), Some("http://me:a=b@proxy.lan:3128"));
     assert_eq!((conf.max_connections, conf.max_sessions, conf.receive_buffer), (10, 2, 64 << 20));
     assert_eq!((conf.idle.as_secs(), conf.task_retention_days, conf.task_retention_count), (300, 0, 7));
 }
@@ -51,6 +53,7 @@ fn unknown_keys_are_told_and_bad_values_name_line_and_key() {
         ("[server]\nlog-level = loud\n", ":2: `[server] log-level`: `loud` is none of"),
         ("[server]\ncertificate = /a.pem\n", "`certificate` and `key` go together"),
         ("[server]\nkey = a.key\n", ":2: `[server] key`: `a.key` is no absolute path"),
+        ("[node]\nhttp-proxy =\n", ":2: `[node] http-proxy`: is empty"),
         ("[limits]\nmax-connections = 0\n", ":2: `[limits] max-connections`: `0` is no number from 1"),
         ("[limits]\nreceive-buffer = 1 B\n", ":2: `[limits] receive-buffer`: 1 B is not from"),
         ("[server\n", ":1: Found opening bracket"),

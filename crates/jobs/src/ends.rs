@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use client::{Credentials, Remote, RemoteAddress, Traffic, Trust};
+use client::{Credentials, Proxy, Remote, RemoteAddress, Timeouts, Traffic, Trust};
 use config::acl::{AclPath, Privileges};
 use config::datastores::{MaintenanceType, SyncLevel};
-use config::{AccessControl, DatastoreConfig, Paths, RemoteConfig};
+use config::{AccessControl, DatastoreConfig, Paths, RemoteConfig, ServerConf};
 use datastore::{Datastore, StoreConfig};
 use formats::{AuthId, Namespace, RemoteName, StoreName};
 use replication::{GroupInfo, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Source, Target};
@@ -59,22 +59,67 @@ pub fn open_store(paths: &Paths, name: &StoreName) -> Result<Datastore, JobError
 /// # Errors
 /// It is not configured, or its settings cannot be used.
 pub fn open_remote(paths: &Paths, name: &RemoteName) -> Result<(Remote, Arc<Traffic>), JobError> {
+    open_as_configured(paths, &find_remote(paths, name)?, Timeouts::default())
+}
+
+/// Finds a remote's settings.
+///
+/// # Errors
+/// It is not configured, or its section is broken.
+pub fn find_remote(paths: &Paths, name: &RemoteName) -> Result<RemoteConfig, JobError> {
     let loaded = config::remotes::load(paths)?;
-    let Some(remote) = loaded.find(name) else {
+    match loaded.find(name) {
+        Some(remote) => Ok(remote.clone()),
         // A broken section says where and why; only a name that is nowhere is unknown.
-        return Err(match config::remotes::get(paths, name) {
+        None => Err(match config::remotes::get(paths, name) {
             Err(error) if !error.is_not_found() => error.into(),
             _ => JobError::UnknownRemote {
                 name: name.clone(),
                 known: loaded.entries.iter().map(|remote| remote.name.clone()).collect(),
             },
-        });
-    };
+        }),
+    }
+}
+
+/// Opens a remote with these settings, stored or not. Nothing is sent yet.
+///
+/// # Errors
+/// The settings cannot be used.
+pub fn open_as_configured(
+    paths: &Paths,
+    remote: &RemoteConfig,
+    timeouts: Timeouts,
+) -> Result<(Remote, Arc<Traffic>), JobError> {
     let traffic = Traffic::new();
-    let address = RemoteAddress::new(remote.host.clone(), remote.port());
-    let trust = remote.fingerprint.map_or(Trust::SystemRoots, |pinned| Trust::Fingerprints(vec![pinned]));
-    let remote = Remote::new(address, credentials(remote)?, trust, traffic.clone())?;
+    let pinned: Vec<_> = remote.fingerprint.iter().chain(&remote.fingerprint_next).cloned().collect();
+    let trust = if pinned.is_empty() { Trust::SystemRoots } else { Trust::Fingerprints(pinned) };
+    let proxy = proxy_for(paths, remote)?;
+    let remote = Remote::through(proxy, address_of(remote), credentials(remote)?, trust, traffic.clone(), timeouts)?;
     Ok((remote, traffic))
+}
+
+/// Where a remote is.
+pub fn address_of(remote: &RemoteConfig) -> RemoteAddress {
+    RemoteAddress::new(remote.host.clone(), remote.port())
+}
+
+/// The proxy that leads to a remote: the node's with `use-node-proxy`, else that of the environment; none to this
+/// machine itself.
+///
+/// # Errors
+/// The setting or variable names no proxy that can be used.
+pub fn proxy_for(paths: &Paths, remote: &RemoteConfig) -> Result<Option<Proxy>, JobError> {
+    let address = address_of(remote);
+    if remote.use_node_proxy == Some(true) {
+        let (conf, _) = ServerConf::load(paths)?;
+        let Some(text) = conf.http_proxy else { return Ok(None) };
+        let proxy: Proxy = text.parse().map_err(|error| {
+            JobError::Unusable(format!("{}: `[node] http-proxy`: {error}", paths.server_conf().display()))
+        })?;
+        return Ok(proxy.unless_loopback(&address));
+    }
+    Proxy::from_environment(&address, |name| std::env::var(name).ok())
+        .map_err(|error| JobError::Unusable(format!("environment variable https_proxy or all_proxy: {error}")))
 }
 
 /// Opens a place to read from. In a datastore of this host, `identity` sees only the groups it may read.

@@ -4,6 +4,7 @@
 //! Nothing here prints: progress goes to monitors, results are plain data.
 
 mod backup;
+mod check;
 mod ends;
 mod error;
 mod lock;
@@ -16,7 +17,11 @@ mod task;
 mod verify;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
-pub use ends::{Place, SourceEnd, TargetEnd, open_remote, open_source, open_store, open_target};
+pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
+pub use ends::{
+    Place, SourceEnd, TargetEnd, address_of, find_remote, open_as_configured, open_remote, open_source, open_store,
+    open_target, proxy_for,
+};
 pub use error::JobError;
 pub use lock::{JobLock, JobLockError};
 pub use relay::{RelayRequest, run_relay};

@@ -11,6 +11,7 @@ use crate::errors::unknown;
 use crate::options::{Pairs, comment};
 use crate::outcome::Outcome;
 
+pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod list;
 pub(crate) mod remove;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Update(update::Args),
     /// Remove a remote that no sync job names
     Remove(remove::Args),
+    /// Walk the way to a remote and say what to do at the first step that fails
+    Check(check::Args),
     /// Ask a remote for its datastores, namespaces and groups
     Scan(scan::Args),
 }
@@ -43,6 +46,7 @@ impl Command {
             Self::Show(args) => args.run(ctx),
             Self::Update(args) => args.run(ctx),
             Self::Remove(args) => args.run(ctx),
+            Self::Check(args) => args.run(ctx),
             Self::Scan(args) => args.run(ctx),
         }
     }
@@ -59,7 +63,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FP")]
     fingerprint: Option<Fingerprint>,
 
-    /// Keep the node's proxy setting with the remote, as PBS does [default: false]
+    /// Also trust this one, which the certificate will have after a planned renewal
+    #[arg(long, value_name = "FP")]
+    fingerprint_next: Option<Fingerprint>,
+
+    /// Go through `[node] http-proxy` of backup-server.conf instead of the proxy of the environment [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     use_node_proxy: Option<bool>,
 
@@ -72,9 +80,16 @@ impl Settings {
     fn add_to(&self, pairs: &mut Pairs) {
         pairs.put("port", self.port);
         pairs.put("fingerprint", self.fingerprint.as_ref());
+        pairs.put("fingerprint-next", self.fingerprint_next.as_ref());
         pairs.put("use-node-proxy", self.use_node_proxy);
         pairs.put("comment", self.comment.as_ref());
     }
+}
+
+/// A host as the file has it: brackets around an IPv6 address are for addresses with a port.
+fn bare_host(text: &str) -> String {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare.filter(|host| host.parse::<std::net::Ipv6Addr>().is_ok()).unwrap_or(text).to_owned()
 }
 
 /// The remote of this name; an error that names the remotes there are.

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     settings: Settings,
 
-    /// Unset this property: comment, fingerprint, port or use-node-proxy (repeatable)
+    /// Unset this property: comment, fingerprint, fingerprint-next, port or use-node-proxy (repeatable)
     #[arg(long, value_name = "KEY")]
     delete: Vec<String>,
 
@@ -44,7 +44,7 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         super::known(ctx, &self.name)?;
         let mut pairs = Pairs::default();
-        pairs.put("host", self.host.as_ref());
+        pairs.put("host", self.host.as_deref().map(super::bare_host));
         pairs.put("auth-id", self.auth_id.as_ref());
         pairs.put("password", self.password_file.as_ref().map(SecretSource::read).transpose()?);
         self.settings.add_to(&mut pairs);
