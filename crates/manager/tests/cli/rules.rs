@@ -167,3 +167,20 @@ fn an_emptied_or_missing_source_removes_nothing_and_says_why() {
     assert!(answer.stdout.contains("nothing is removed") || answer.stdout.contains("none is removed"), "{answer:?}");
     assert_eq!(host.snapshots("far", ""), kept);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_no_absence() {
+    let host = host_with(3, &["--remove-vanished", "--max-removals", "100%"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    let kept = host.snapshots("far", "");
+    for day in [1, 3] {
+        std::fs::write(host.path(format!("near/host/test/{}/index.json.blob", time(day))), b"rubbish").unwrap();
+    }
+
+    let answer = host.run(&["sync-job", "run", "copy"]);
+
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.stdout.contains("its manifest at the source cannot be read"), "{answer:?}");
+    assert!(answer.stdout.contains("removed:   0 snapshots"), "{answer:?}");
+    assert_eq!(host.snapshots("far", ""), kept);
+}

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{pull, push, sync_with};
+use formats::RemovalLimit;
+
+use super::{pull, push, sync, sync_with};
 use crate::memory::MemoryStore;
 use crate::{Event, JobOptions, Monitor, RunControl, RunResult, run};
 
@@ -111,4 +113,31 @@ async fn a_run_stopped_at_any_event_leaves_nothing_half_visible_and_the_next_one
             assert_eq!(target.contents(), source.contents(), "stopped at event {cut}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_listing_refused_at_any_point_removes_nothing() {
+    let source = MemoryStore::new();
+    for (namespace, group, time) in
+        [("", "vm/1", 1), ("", "vm/1", 2), ("", "ct/2", 1), ("a", "vm/3", 1), ("a/b", "vm/4", 1)]
+    {
+        source.backup(namespace, group, time, &[("disk.img.didx", &[b"the same everywhere"])]);
+    }
+    let options = JobOptions { remove_vanished: true, max_removals: Some(RemovalLimit::Percent(100)), ..pull() };
+    let mut told = 0;
+    for cut in 0.. {
+        let target = MemoryStore::new();
+        sync(&source, &target).await;
+        let before = target.finished();
+
+        let report = sync_with(&options, &source.dying_after(cut), &target).await;
+
+        assert_eq!(target.finished(), before, "cut after {cut} calls");
+        if report.errors.is_empty() {
+            break;
+        }
+        assert!(report.errors.iter().any(|problem| problem.message.contains("the store died")), "{report:?}");
+        told += 1;
+    }
+    assert!(told > 5, "only {told} cuts were tried");
 }
