@@ -10,6 +10,7 @@ mod golden_store;
 mod hostile;
 mod kill;
 mod line;
+mod plan;
 mod site;
 mod trust;
 mod wire;

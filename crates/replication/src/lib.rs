@@ -18,6 +18,7 @@ pub mod memory;
 mod options;
 mod plan;
 mod planner;
+mod rehearsal;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ mod verify;
 
 pub use control::RunControl;
 pub use ends::{LocalSource, LocalTarget, RemoteSource, RemoteTarget};
-pub use executor::{execute, prepare, run};
+pub use executor::{execute, prepare, rehearse, run};
 pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
 pub use options::{Direction, JobOptions, TransferOrder};
 pub use plan::{
@@ -34,6 +35,7 @@ pub use plan::{
     VanishedGroup, VanishedNamespace,
 };
 pub use planner::plan;
+pub use rehearsal::{Amount, Forecast, Probe, Probing, Rehearsed, SnapshotForecast};
 pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};
 pub use traits::{
     ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, GroupInfo, Inventoried, OpenSnapshot,

@@ -93,6 +93,8 @@ pub struct Report {
     pub chunks_transferred: u64,
     /// Distinct chunks of copied archives that were already at the target.
     pub chunks_reused: u64,
+    /// Plain bytes of transferred chunks.
+    pub logical_bytes_transferred: u64,
     /// Encoded bytes of transferred chunks, indexes, blobs and manifests.
     pub bytes_transferred: u64,
     /// Plain bytes of reused chunks.
@@ -125,6 +127,7 @@ impl Report {
         self.groups_total += part.groups_total;
         self.chunks_transferred += part.chunks_transferred;
         self.chunks_reused += part.chunks_reused;
+        self.logical_bytes_transferred += part.logical_bytes_transferred;
         self.bytes_transferred += part.bytes_transferred;
         self.bytes_reused += part.bytes_reused;
         self.errors.extend(part.errors);

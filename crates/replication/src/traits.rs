@@ -24,6 +24,7 @@ use formats::{
 use futures_util::stream::BoxStream;
 
 pub use crate::error::{EndError, ErrorClass};
+use crate::rehearsal::{Probe, Probing};
 
 /// Bytes that an encoded chunk may be longer than its plain data: the longest blob header and room for an encoder
 /// that kept a compressed form slightly longer than the plain one.
@@ -215,6 +216,14 @@ pub trait OpenSnapshot: Send + Sync {
     /// Whatever keeps it from being read.
     async fn client_log(&self) -> Result<Option<Bytes>, EndError>;
 
+    /// Returns the encoded length of a chunk in bytes, or `None` when that shows only by fetching it.
+    ///
+    /// # Errors
+    /// A chunk that is not there.
+    async fn encoded_len(&self, _chunk: &ChunkRef) -> Result<Option<u64>, EndError> {
+        Ok(None)
+    }
+
     /// Fetches `chunks` and yields each of them once, in any order. Nothing but the blob's magic is checked yet.
     ///
     /// All of them are asked for at once: whoever calls bounds how many that is.
@@ -287,6 +296,15 @@ pub trait Target: Inventoried {
         base: Option<&SnapshotId>,
         owner: &AuthId,
     ) -> Result<Option<Box<dyn SnapshotSink>>, EndError>;
+
+    /// Looks at a snapshot as [`begin`](Self::begin) or [`reopen`](Self::reopen) would and changes nothing: what a
+    /// dry run is made of. `None` where `reopen` would return `None`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being looked at; a target that cannot do this.
+    async fn probe(&self, _asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
+        Err(EndError::stop(format!("{} cannot be asked without being written to", self.describe())))
+    }
 
     /// Removes a snapshot; a protected one stays and is an error.
     ///

@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test stops at the first surprise")]
 
+#[path = "rehearsals/pairs.rs"]
+mod pairs;
+#[path = "rehearsals/remote.rs"]
+mod rehearsals;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

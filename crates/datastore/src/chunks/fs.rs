@@ -79,6 +79,11 @@ impl ChunkStore for FsChunkStore {
         self.blocking(move |inner| inner.read(&digest)).await
     }
 
+    async fn stored_len(&self, digest: &ChunkDigest) -> Result<Option<u64>> {
+        let digest = *digest;
+        self.blocking(move |inner| inner.stored_len(&digest)).await
+    }
+
     async fn touch_many(&self, digests: Vec<ChunkDigest>) -> Result<Vec<bool>> {
         let mut present = Vec::with_capacity(digests.len());
         for batch in digests.chunks(TOUCH_BATCH) {
@@ -133,6 +138,20 @@ impl Inner {
             Ok(meta) => Ok((meta.len() > 0).then_some(meta.len())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(DatastoreError::io("examine", path, e)),
+        }
+    }
+
+    /// A sweep moves chunks away for a moment, so what is not there is looked for twice.
+    fn stored_len(&self, digest: &ChunkDigest) -> Result<Option<u64>> {
+        let path = self.chunk_path(digest);
+        let found = match look(&path)? {
+            Existing::Nothing => look(&path)?,
+            found => found,
+        };
+        match found {
+            Existing::Nothing => Ok(None),
+            Existing::File { len, .. } => Ok((len > 0).then_some(len)),
+            Existing::NotRegular => Err(DatastoreError::Corrupt { path, reason: "is not a regular file".to_owned() }),
         }
     }
 

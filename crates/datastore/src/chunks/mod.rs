@@ -54,6 +54,14 @@ pub trait ChunkStore: Send + Sync {
     /// [`ChunkCorrupt`](crate::DatastoreError::ChunkCorrupt) when the bytes were read and are no blob.
     async fn read(&self, digest: &ChunkDigest) -> Result<DataBlob>;
 
+    /// Returns the encoded length of a chunk in bytes, or `None` when there is none, without marking it as used.
+    ///
+    /// For whoever only reads or counts: the chunk may be gone the next moment.
+    ///
+    /// # Errors
+    /// Disk errors; something of its name that is no regular file.
+    async fn stored_len(&self, digest: &ChunkDigest) -> Result<Option<u64>>;
+
     /// [`touch_or_missing`](Self::touch_or_missing) for many: `true` where the chunk is there, in the order given.
     ///
     /// # Errors

@@ -67,6 +67,18 @@ fn a_new_chunk_is_written_whole_with_mode_0644_in_a_directory_of_mode_0750() {
     assert_eq!(names_beside(&path).len(), 1, "no temporary file is left");
 }
 
+#[tokio::test]
+async fn the_stored_length_is_told_without_marking_the_chunk_as_used() {
+    let store = TestStore::new("tank");
+    let (digest, gone) = (ChunkDigest::of(b"hello"), ChunkDigest::of(b"gone"));
+    chunk_store(&store).insert_now(&digest, &blob(b"hello", false, false)).unwrap();
+    let past = age(&store.chunk_path(&digest));
+
+    assert_eq!(store.store().chunks().stored_len(&digest).await.unwrap(), Some(17));
+    assert_eq!(store.store().chunks().stored_len(&gone).await.unwrap(), None);
+    assert!(!was_touched(&store.chunk_path(&digest), past));
+}
+
 /// One row of the table: an existing file, a new blob, what comes of it.
 fn row(existing: &[u8], new: &DataBlob) -> (Result<Inserted, String>, Outcome) {
     let store = TestStore::new("tank");

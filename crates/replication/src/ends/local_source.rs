@@ -234,6 +234,13 @@ impl OpenSnapshot for LocalSnapshot {
         self.read(ArchiveName::client_log()).await
     }
 
+    async fn encoded_len(&self, chunk: &ChunkRef) -> Result<Option<u64>, EndError> {
+        match self.store.chunks().stored_len(&chunk.digest).await? {
+            None => Err(DatastoreError::ChunkMissing(chunk.digest).into()),
+            len => Ok(len),
+        }
+    }
+
     fn fetch(&self, chunks: Vec<ChunkRef>) -> BoxStream<'_, (ChunkRef, Result<DataBlob, EndError>)> {
         let at_once = chunks.len().max(1);
         stream::iter(chunks)

@@ -1,6 +1,5 @@
 //! Writing to a datastore on this machine.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,24 +7,25 @@ use bytes::Bytes;
 use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, WriterGuard};
 use formats::{
     ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, ListingFingerprint, Manifest, Namespace,
-    SnapshotId, VerifyResult, sha256,
+    SnapshotId, sha256,
 };
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
+use super::local_probe::LocalProbe;
+use super::presence::{Damaged, Presence};
 use super::{is_busy, local_source, while_busy};
 use crate::error::EndError;
 use crate::options::Direction;
 use crate::planner::ForeignGroup;
+use crate::rehearsal::{Probe, Probing};
 use crate::traits::{
     ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
 };
-use crate::verify::{self, blocking};
+use crate::verify::blocking;
 
 /// Chunks of an unsure origin that are read at the same time, over all groups: the memory they take is beside the
 /// budget of the run.
-const READ_AT_ONCE: usize = 4;
+pub(super) const READ_AT_ONCE: usize = 4;
 
 /// A datastore on this machine that snapshots are written to.
 ///
@@ -33,8 +33,8 @@ const READ_AT_ONCE: usize = 4;
 /// counts on.
 #[derive(Clone)]
 pub struct LocalTarget {
-    store: Datastore,
-    reading: Arc<Semaphore>,
+    pub(super) store: Datastore,
+    pub(super) reading: Arc<Semaphore>,
     _writing: Arc<WriterGuard>,
 }
 
@@ -86,8 +86,7 @@ impl LocalTarget {
     ) -> Box<dyn SnapshotSink> {
         Box::new(LocalSink {
             target: self.clone(),
-            base: base.cloned(),
-            named_by_base: OnceCell::new(),
+            presence: Presence::new(self.clone(), staged.namespace().clone(), base, Damaged::SetAside),
             staged: Arc::new(staged),
             existing,
         })
@@ -168,6 +167,10 @@ impl Target for LocalTarget {
         }
     }
 
+    async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
+        LocalProbe::open(self, asked).await
+    }
+
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
         Ok(blocking(move || store.remove_snapshot(&ns, &id, false)).await??)
@@ -189,9 +192,7 @@ impl Target for LocalTarget {
 /// A snapshot being written, with its group's lock inside.
 struct LocalSink {
     target: LocalTarget,
-    base: Option<SnapshotId>,
-    /// What the base names, with length and kind; read when first needed.
-    named_by_base: OnceCell<HashSet<ChunkRef>>,
+    presence: Presence,
     staged: Arc<StagedSnapshot>,
     existing: Option<DataBlob>,
 }
@@ -209,58 +210,10 @@ impl LocalSink {
     fn into_staged(self) -> Result<StagedSnapshot, EndError> {
         Arc::into_inner(self.staged).ok_or_else(|| EndError::retry("the snapshot is still being written"))
     }
-
-    async fn base(&self) -> &HashSet<ChunkRef> {
-        self.named_by_base
-            .get_or_init(|| async {
-                let Some(base) = self.base.clone() else { return HashSet::new() };
-                let (store, namespace) = (self.target.store.clone(), self.staged.namespace().clone());
-                // A base that cannot be read is trusted with nothing.
-                let named = blocking(move || named_by(&store, &namespace, &base)).await;
-                named.ok().and_then(Result::ok).unwrap_or_default()
-            })
-            .await
-    }
-
-    /// Reads a chunk that nobody vouches for and tells whether it is good. A damaged one is set aside.
-    async fn is_good(&self, chunk: ChunkRef) -> Result<bool, EndError> {
-        let _reading = self.target.reading.acquire().await.map_err(|_| EndError::stop("the run is over"))?;
-        let chunks = self.target.store.chunks();
-        let bad = match chunks.read(&chunk.digest).await {
-            Ok(blob) => match verify::check(chunk, blob).await {
-                Ok(_) => return Ok(true),
-                Err(bad) if !bad.is_damage() => {
-                    let claim = format!("chunk {} is at the target, but not as the source describes it", chunk.digest);
-                    return Err(EndError::skip(claim).caused_by(bad).with_hint("verify the snapshot at the source"));
-                }
-                Err(bad) => bad.to_string(),
-            },
-            Err(DatastoreError::ChunkMissing(_)) => return Ok(false),
-            Err(error) if error.is_corrupt() => error.chain(),
-            Err(error) => return Err(error.into()),
-        };
-        tracing::warn!("chunk {} in {} is damaged and set aside: {bad}", chunk.digest, self.target.describe());
-        chunks.set_aside(&chunk.digest).await?;
-        Ok(false)
-    }
-}
-
-/// Lists what a good snapshot names.
-fn named_by(store: &Datastore, namespace: &Namespace, base: &SnapshotId) -> Result<HashSet<ChunkRef>, DatastoreError> {
-    let (manifest, _) = store.manifest(namespace, base)?;
-    let mut named = HashSet::new();
-    if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
-        return Ok(named);
-    }
-    for info in manifest.files.iter().filter(|info| info.filename.kind() != ArchiveKind::Blob) {
-        let index = store.index(namespace, base, &info.filename)?;
-        named.extend(ChunkRef::of_index(&index, info.crypt_mode));
-    }
-    Ok(named)
 }
 
 /// Whether a stored file is the one the manifest speaks of.
-fn is_file(info: &FileInfo, bytes: Vec<u8>) -> bool {
+pub(super) fn is_file(info: &FileInfo, bytes: Vec<u8>) -> bool {
     if info.filename.kind() == ArchiveKind::Blob {
         return bytes.len() as u64 == info.size && sha256(&bytes) == info.csum;
     }
@@ -292,27 +245,7 @@ impl SnapshotSink for LocalSink {
     }
 
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
-        let digests = chunks.iter().map(|chunk| chunk.digest).collect();
-        let there = self.target.store.chunks().touch_many(digests).await?;
-
-        let (mut missing, mut unsure) = (Vec::new(), Vec::new());
-        for (position, (chunk, there)) in chunks.iter().zip(there).enumerate() {
-            if !there {
-                missing.push(position);
-            } else if !self.base().await.contains(chunk) {
-                unsure.push((position, *chunk));
-            }
-        }
-        let mut checked = stream::iter(unsure)
-            .map(|(position, chunk)| async move { (position, self.is_good(chunk).await) })
-            .buffer_unordered(READ_AT_ONCE);
-        while let Some((position, good)) = checked.next().await {
-            if !good? {
-                missing.push(position);
-            }
-        }
-        missing.sort_unstable();
-        Ok(missing.into_iter().filter_map(|position| chunks.get(position).copied()).collect())
+        self.presence.missing(chunks).await
     }
 
     async fn put_chunk(&self, _archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {

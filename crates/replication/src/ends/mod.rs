@@ -1,7 +1,10 @@
 //! The real ends: a datastore on this machine, and one at a remote.
 
+mod local_probe;
 mod local_source;
 mod local_target;
+mod presence;
+mod remote_probe;
 mod remote_source;
 mod remote_target;
 

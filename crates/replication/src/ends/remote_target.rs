@@ -13,9 +13,11 @@ use formats::{
     Index, ListingFingerprint, MANIFEST_NAME, Manifest, Namespace, SnapshotId, StoreName, VerifyResult,
 };
 
+use super::remote_probe::RemoteProbe;
 use super::remote_source::{self, MAX_MANIFEST};
 use super::while_busy;
 use crate::error::EndError;
+use crate::rehearsal::{Probe, Probing};
 use crate::traits::{
     ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
     max_file_len,
@@ -31,10 +33,10 @@ const OLDEST: ReleaseVersion = ReleaseVersion { major: 2, minor: 2, release: 0 }
 /// (`docs/protocol-additions.md`). A snapshot that breaks off is thrown away by the remote.
 #[derive(Clone)]
 pub struct RemoteTarget {
-    remote: Remote,
-    store: StoreName,
+    pub(super) remote: Remote,
+    pub(super) store: StoreName,
     /// The remote tells what need not be sent.
-    tells_known: bool,
+    pub(super) tells_known: bool,
 }
 
 impl RemoteTarget {
@@ -128,6 +130,13 @@ impl Target for RemoteTarget {
         Ok(None)
     }
 
+    async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
+        if asked.again {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(RemoteProbe::open(self, asked).await?)))
+    }
+
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         Ok(self.remote.delete_snapshot(&self.store, namespace, snapshot).await?)
     }
@@ -158,20 +167,36 @@ impl Target for RemoteTarget {
 async fn previous_chunks(session: &WriterSession) -> Result<HashSet<ChunkDigest>, EndError> {
     let mut known = HashSet::new();
     let Some(bytes) = session.previous(MANIFEST_NAME, MAX_MANIFEST).await? else { return Ok(known) };
-    let Some(manifest) = DataBlob::parse(bytes).ok().and_then(|blob| Manifest::parse_blob(&blob).ok()) else {
-        return Ok(known);
-    };
-    if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
-        return Ok(known);
-    }
+    let Some(manifest) = trusted_manifest(bytes) else { return Ok(known) };
     for info in manifest.files.iter().filter(|info| info.filename.kind() != ArchiveKind::Blob) {
         let Some(bytes) = session.previous(info.filename.as_str(), max_file_len(info)).await? else { continue };
-        let Ok(index) = Index::parse(info.filename.kind(), bytes) else { continue };
-        if index.csum() == info.csum && index.size() == info.size {
-            known.extend(index.entries().map(|entry| entry.digest));
-        }
+        known.extend(named_by(info, bytes));
     }
     Ok(known)
+}
+
+/// Reads a manifest, unless it cannot be read or says that verification failed: then its chunks are not trusted.
+pub(super) fn trusted_manifest(bytes: Bytes) -> Option<Manifest> {
+    let manifest = DataBlob::parse(bytes).ok().and_then(|blob| Manifest::parse_blob(&blob).ok())?;
+    let failed = manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed);
+    (!failed).then_some(manifest)
+}
+
+/// Lists what an index names, if it is the one its manifest speaks of.
+pub(super) fn named_by(info: &FileInfo, bytes: Bytes) -> Vec<ChunkDigest> {
+    match Index::parse(info.filename.kind(), bytes) {
+        Ok(index) if index.csum() == info.csum && index.size() == info.size => {
+            index.entries().map(|entry| entry.digest).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Says that an image is cut in a way that the protocol does not know.
+pub(super) fn refuse_chunk_size(chunk_size: u64) -> EndError {
+    EndError::skip(format!(
+        "its chunks have {chunk_size} bytes, but a remote takes images in chunks of {FIXED_CHUNK_SIZE} alone"
+    ))
 }
 
 /// An open writer session. Dropping it throws the snapshot away.
@@ -238,9 +263,7 @@ impl SnapshotSink for RemoteSink {
                 self.session.create_fixed(name.as_str(), size).await?
             }
             ArchiveLayout::Fixed { chunk_size, .. } => {
-                return Err(EndError::skip(format!(
-                    "its chunks have {chunk_size} bytes, but a remote takes images in chunks of {FIXED_CHUNK_SIZE} alone"
-                )));
+                return Err(refuse_chunk_size(chunk_size));
             }
         };
         Ok(ArchiveHandle { name: name.clone(), id, layout })

@@ -14,6 +14,7 @@ use super::admission::Permit;
 use super::ledger::{Claim, Ledger, Ticket, Wait};
 use super::{Engine, Slot};
 use crate::error::EndError;
+use crate::rehearsal::Notes;
 use crate::report::Event;
 use crate::traits::{ArchiveHandle, ChunkRef, OpenSnapshot, SnapshotSink};
 use crate::verify;
@@ -129,6 +130,11 @@ impl<'a> Lane<'a> {
                 self.reused(&chunk);
                 continue;
             }
+            if let Some(notes) = &self.engine.rehearsal {
+                self.rehearse(notes, &chunk).await?;
+                ticket.complete();
+                continue;
+            }
             let room = match self.engine.admission.try_chunk(&chunk) {
                 Some(room) if batch.len() < FETCHED_AT_ONCE => room,
                 taken => {
@@ -192,8 +198,28 @@ impl<'a> Lane<'a> {
         ticket.complete();
         drop(room);
 
+        self.transferred(&chunk, encoded);
+        Ok(())
+    }
+
+    /// Counts a chunk that a run would send.
+    async fn rehearse(self, notes: &Notes, chunk: &ChunkRef) -> Result<(), EndError> {
+        let known = self.open.encoded_len(chunk).await;
+        let encoded = match known.map_err(|error| error.while_doing(format!("chunk {}", chunk.digest)))? {
+            Some(encoded) => encoded,
+            None => {
+                notes.is_bound();
+                chunk.max_encoded()
+            }
+        };
+        self.transferred(chunk, encoded);
+        Ok(())
+    }
+
+    fn transferred(self, chunk: &ChunkRef, encoded: u64) {
         let mut report = self.slot.lock();
         report.chunks_transferred += 1;
+        report.logical_bytes_transferred += chunk.plain_len;
         report.bytes_transferred += encoded;
         drop(report);
         self.engine.monitor.event(Event::Progress {
@@ -202,7 +228,6 @@ impl<'a> Lane<'a> {
             chunks_transferred: 1,
             chunks_reused: 0,
         });
-        Ok(())
     }
 
     fn reused(self, chunk: &ChunkRef) {

@@ -6,6 +6,7 @@ use super::{Engine, GroupJob, Slot};
 use crate::error::EndError;
 use crate::inventory::place;
 use crate::plan::{Action, CopyReason, Step};
+use crate::rehearsal::{Amount, SnapshotForecast};
 use crate::report::{Event, SnapshotOutcome};
 
 impl Engine {
@@ -44,11 +45,18 @@ impl Engine {
         };
         let (namespace, snapshot) = (job.target_ns.clone(), step.snapshot.clone());
         self.monitor.event(Event::SnapshotStarted { namespace, snapshot, again });
+        let before = Amount::of(&slot.lock());
         let outcome = match step.action {
-            Action::Refresh => self.refresh(job, &step.snapshot, base.as_ref(), slot).await?,
-            Action::Copy(CopyReason::Corrupt) => self.mend(job, &step.snapshot, slot).await?,
-            _ => self.copy(job, &step.snapshot, base.as_ref(), slot).await?,
+            Action::Refresh => self.refresh(job, &step.snapshot, base.as_ref(), slot).await,
+            Action::Copy(CopyReason::Corrupt) => self.mend(job, &step.snapshot, slot).await,
+            _ => self.copy(job, &step.snapshot, base.as_ref(), slot).await,
         };
+        if let Some(notes) = &self.rehearsal {
+            let amount = Amount::of(&slot.lock()).since(before);
+            let forecast = SnapshotForecast { outcome: outcome.as_ref().ok().copied(), amount };
+            notes.note(&job.target_ns, &step.snapshot, forecast);
+        }
+        let outcome = outcome?;
         let mut report = slot.lock();
         match outcome {
             SnapshotOutcome::Copied => report.snapshots_copied += 1,

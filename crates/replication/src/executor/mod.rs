@@ -33,6 +33,7 @@ use crate::inventory::{Inventory, place};
 use crate::options::{JobOptions, TransferOrder};
 use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, VanishedGroup};
 use crate::planner::plan;
+use crate::rehearsal::{Forecast, Notes, RehearsalTarget};
 use crate::report::{Event, Monitor, Problem, Report};
 use crate::traits::{Source, Target};
 
@@ -90,6 +91,29 @@ pub async fn run(
     }
 }
 
+/// Plans, and obeys the plan in thought: says what [`run`] would do now, and changes nothing.
+///
+/// # Errors
+/// A listing without which nothing can be planned, or a run that was stopped. Lesser ones are in the report.
+pub async fn rehearse(
+    options: &JobOptions,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    control: &RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> Result<Forecast, EndError> {
+    let plan = tokio::select! {
+        biased;
+        () = control.cancelled() => return Err(EndError::stop("stopped on request")),
+        prepared = prepare(options, &source, &target) => prepared?,
+    };
+    let notes = Arc::new(Notes::default());
+    let target = Arc::new(RehearsalTarget::new(target));
+    let rehearsal = Some(Arc::clone(&notes));
+    let report = obey(options, plan.clone(), source, target, control, monitor, rehearsal).await;
+    Ok(notes.forecast(plan, report))
+}
+
 /// Obeys `plan`. Never fails as a whole: the report says what was not done.
 pub async fn execute(
     options: &JobOptions,
@@ -99,11 +123,24 @@ pub async fn execute(
     control: &RunControl,
     monitor: Arc<dyn Monitor>,
 ) -> Report {
+    obey(options, plan, source, target, control, monitor, None).await
+}
+
+async fn obey(
+    options: &JobOptions,
+    plan: Plan,
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    control: &RunControl,
+    monitor: Arc<dyn Monitor>,
+    rehearsal: Option<Arc<Notes>>,
+) -> Report {
     let engine = Arc::new(Engine {
         admission: Admission::new(options.in_flight_bytes, options.in_flight_requests),
         ledger: Ledger::default(),
         read_ledger: Ledger::default(),
         stopped: AtomicBool::new(false),
+        rehearsal,
         options: options.clone(),
         control: control.clone(),
         source,
@@ -207,6 +244,8 @@ struct Engine {
     read_ledger: Ledger,
     /// Set by the first error after which nothing else can succeed.
     stopped: AtomicBool,
+    /// Of a rehearsal: no chunk and no blob is fetched, what is found is noted.
+    rehearsal: Option<Arc<Notes>>,
 }
 
 impl Engine {

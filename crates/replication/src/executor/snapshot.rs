@@ -140,6 +140,10 @@ impl Engine {
             if there {
                 return Ok(());
             }
+            if self.rehearsal.is_some() {
+                slot.lock().bytes_transferred += info.size;
+                return Ok(());
+            }
             let Some(_room) = self.admission.bytes(info.size).await else {
                 return Err(EndError::stop("the run is over"));
             };

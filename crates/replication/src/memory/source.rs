@@ -166,6 +166,11 @@ impl OpenSnapshot for MemorySnapshot {
         Ok(self.found.log.clone())
     }
 
+    async fn encoded_len(&self, chunk: &ChunkRef) -> Result<Option<u64>, EndError> {
+        self.store.call()?;
+        Ok(self.store.lock().chunks.get(&chunk.digest).map(DataBlob::encoded_len))
+    }
+
     fn fetch(&self, chunks: Vec<ChunkRef>) -> BoxStream<'_, (ChunkRef, Result<DataBlob, EndError>)> {
         if self.store.lie == Some(Lie::Silence) {
             return stream::empty().boxed();

@@ -12,6 +12,7 @@ use formats::{
 
 use super::{MemoryStore, Snapshot, State, matches_info};
 use crate::error::EndError;
+use crate::rehearsal::{Probe, Probing};
 use crate::traits::{ArchiveHandle, ArchiveLayout, ChunkRef, Removed, SnapshotSink, Target};
 
 #[async_trait]
@@ -74,6 +75,32 @@ impl Target for MemoryStore {
         let Some(found) = group.snapshots.get(&snapshot.time).cloned() else { return Ok(None) };
         let Some(manifest) = found.manifest.clone() else { return Ok(None) };
         self.sink(&mut state, namespace, snapshot, base, found, Some(manifest)).map(Some)
+    }
+
+    async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
+        self.call()?;
+        if asked.again && self.remote {
+            return Ok(None);
+        }
+        let state = self.lock();
+        let group = state.namespaces.get(asked.namespace).and_then(|groups| groups.get(&asked.snapshot.group));
+        let found = group.and_then(|group| group.snapshots.get(&asked.snapshot.time)).cloned();
+        let existing = found.as_ref().and_then(|found| found.manifest.clone());
+        if asked.again && existing.is_none() {
+            return Ok(None);
+        }
+        let known = match (asked.base, asked.rehearsed) {
+            (Some(_), Some(rehearsed)) if self.remote => HashSet::clone(&rehearsed.chunks),
+            (Some(base), _) => state.known(asked.namespace, base),
+            (None, _) => HashSet::new(),
+        };
+        let files = if self.remote { Snapshot::default() } else { found.unwrap_or_default() };
+        Ok(Some(Box::new(MemoryProbe {
+            store: self.clone(),
+            existing: existing.filter(|_| asked.again),
+            known,
+            files,
+        })))
     }
 
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
@@ -147,7 +174,34 @@ impl MemoryStore {
     }
 }
 
+/// What a store says about a chunk.
+enum Presence {
+    There,
+    Missing,
+    Damaged,
+}
+
 impl State {
+    /// Looks for a chunk: a remote knows what is `known` alone; a disk trusts that unread and checks the rest.
+    fn presence(&self, chunk: &ChunkRef, known: &HashSet<ChunkDigest>, remote: bool) -> Presence {
+        let is_known = known.contains(&chunk.digest);
+        match self.chunks.get(&chunk.digest) {
+            _ if remote => {
+                if is_known {
+                    Presence::There
+                } else {
+                    Presence::Missing
+                }
+            }
+            None => Presence::Missing,
+            Some(_) if is_known => Presence::There,
+            Some(blob) => match blob.verify_chunk(&chunk.digest, chunk.plain_len, None) {
+                Ok(()) => Presence::There,
+                Err(_) => Presence::Damaged,
+            },
+        }
+    }
+
     /// Digests that the indexes of a good snapshot name.
     fn known(&self, namespace: &Namespace, base: &SnapshotId) -> HashSet<ChunkDigest> {
         let group = self.namespaces.get(namespace).and_then(|groups| groups.get(&base.group));
@@ -252,23 +306,13 @@ impl SnapshotSink for MemorySink {
         let mut work = self.work();
         let mut missing = Vec::new();
         for chunk in chunks {
-            let there = if self.store.remote {
-                self.known.contains(&chunk.digest) || work.sent.contains(&chunk.digest)
-            } else if self.known.contains(&chunk.digest) {
-                state.chunks.contains_key(&chunk.digest)
-            } else {
-                match state
-                    .chunks
-                    .get(&chunk.digest)
-                    .map(|blob| blob.verify_chunk(&chunk.digest, chunk.plain_len, None))
-                {
-                    None => false,
-                    Some(Ok(())) => true,
-                    Some(Err(_)) => {
-                        // Set aside.
-                        state.chunks.remove(&chunk.digest);
-                        false
-                    }
+            let there = match state.presence(chunk, &self.known, self.store.remote) {
+                Presence::There => true,
+                Presence::Missing => work.sent.contains(&chunk.digest) && self.store.remote,
+                Presence::Damaged => {
+                    // Set aside.
+                    state.chunks.remove(&chunk.digest);
+                    false
                 }
             };
             if !there {
@@ -352,5 +396,37 @@ impl SnapshotSink for MemorySink {
             }
         }
         drop(state);
+    }
+}
+
+/// Looks at a snapshot and changes nothing.
+struct MemoryProbe {
+    store: MemoryStore,
+    existing: Option<DataBlob>,
+    known: HashSet<ChunkDigest>,
+    files: Snapshot,
+}
+
+#[async_trait]
+impl Probe for MemoryProbe {
+    fn existing(&self) -> Option<&DataBlob> {
+        self.existing.as_ref()
+    }
+
+    async fn has_file(&self, info: &FileInfo) -> Result<bool, EndError> {
+        self.store.call()?;
+        Ok(self.files.files.get(&info.filename).is_some_and(|bytes| matches_info(info, bytes)))
+    }
+
+    async fn has_client_log(&self) -> Result<bool, EndError> {
+        self.store.call()?;
+        Ok(self.files.log.is_some())
+    }
+
+    async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
+        self.store.call()?;
+        let state = self.store.lock();
+        let there = |chunk: &ChunkRef| matches!(state.presence(chunk, &self.known, self.store.remote), Presence::There);
+        Ok(chunks.iter().filter(|chunk| !there(chunk)).copied().collect())
     }
 }

@@ -9,9 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{pull, push, sync_with};
 use crate::TransferOrder::{NewestFirst, OldestFirst};
-use crate::executor::prepare;
+use crate::executor::{prepare, rehearse};
 use crate::memory::MemoryStore;
-use crate::{Action, Direction, JobOptions, Source, Target};
+use crate::{Action, Direction, JobOptions, RunControl, Silent, Source, Target};
 
 const NAMESPACES: [&str; 3] = ["", "a", "a/b"];
 const GROUPS: [&str; 3] = ["vm/1", "ct/2", "host/x"];
@@ -106,6 +106,30 @@ proptest! {
     #[test]
     fn a_mirroring_push_leaves_nothing_to_do(from in history(), to in history(), job in options(false, true)) {
         obeyed(&job, &from, &to)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_run_does_what_its_rehearsal_announced(
+        from in history(),
+        to in history(),
+        (pulls, mirror, job) in any::<(bool, bool)>()
+            .prop_flat_map(|(pulls, mirror)| (Just(pulls), Just(mirror), options(pulls, mirror))),
+    ) {
+        let (source, target) = (store(&from, false), store(&to, true));
+        let target = if pulls { target } else { target.as_remote() };
+        let before = target.contents();
+        block_on(async {
+            let ends = (Arc::new(source.clone()), Arc::new(target.clone()));
+            let announced = rehearse(&job, ends.0, ends.1, &RunControl::new(), Arc::new(Silent)).await.unwrap();
+            prop_assert_eq!(&target.contents(), &before);
+            let done = sync_with(&job, &source, &target).await;
+            prop_assert_eq!(announced.report, done, "mirror: {}\n{}", mirror, announced.plan);
+            Ok(())
+        })?;
     }
 }
 
