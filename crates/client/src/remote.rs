@@ -1,12 +1,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
-use api_types::protocol::LISTING_FINGERPRINT;
+use api_types::protocol::{KNOWN_CHUNKS, LISTING_FINGERPRINT, MAX_KNOWN_CHUNKS};
 use api_types::{
     DataStoreListItem, DataStoreStatus, DeleteStats, GroupListItem, ListingFingerprintAnswer, NamespaceListItem,
     PermissionMap, ReleaseVersion, SnapshotListItem, VersionInfo,
 };
 use bytes::Bytes;
-use formats::{AuthId, GroupId, ListingFingerprint, Namespace, SnapshotId, StoreName};
+use formats::{AuthId, ChunkDigest, GroupId, ListingFingerprint, Namespace, SnapshotId, StoreName};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -168,6 +168,33 @@ impl Remote {
             .query_some("ns", not_root(below));
         let answer: ListingFingerprintAnswer = self.inner.rest.json(&call).await?;
         Ok(answer.fingerprint)
+    }
+
+    /// Asks which chunks a writer session of ours would be let refer to without uploading them: the plain length in bytes
+    /// of each, in the order given, or `None`. Opens no session and keeps nothing: an answer for a forecast.
+    ///
+    /// Only a server with the extension [`KNOWN_CHUNKS`](api_types::protocol::KNOWN_CHUNKS) knows this call.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] when the answer has another length than the question.
+    pub async fn known_chunks(
+        &self,
+        store: &StoreName,
+        digests: &[ChunkDigest],
+    ) -> Result<Vec<Option<u64>>, ClientError> {
+        let mut known = Vec::with_capacity(digests.len());
+        for batch in digests.chunks(MAX_KNOWN_CHUNKS) {
+            let list: Vec<Value> = batch.iter().map(|digest| digest.to_string().into()).collect();
+            let call = Call::post(self::below(store, KNOWN_CHUNKS))
+                .json(&BTreeMap::from([("digest-list", Value::from(list))]));
+            let lengths: Vec<Option<u64>> = self.inner.rest.json(&call).await?;
+            if lengths.len() != batch.len() {
+                let (asked, answered) = (batch.len(), lengths.len());
+                return Err(self.inner.rest.peer.protocol(&call, ProtocolError::OtherCount { asked, answered }));
+            }
+            known.extend(lengths);
+        }
+        Ok(known)
     }
 
     /// Lists the datastores we may see.

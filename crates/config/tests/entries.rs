@@ -373,8 +373,11 @@ fn a_job_that_contradicts_itself_in_the_file_is_refused_with_the_line_to_change(
     let root = Root::new();
     let path = root.paths.sync_cfg();
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, "sync: abc\n\tremote-store main\n\tremove-vanished true\n\tstore tank\n\ttransfer-mode copy\n")
-        .unwrap();
+    std::fs::write(
+        &path,
+        "sync: abc\n\tremote-store main\n\tremove-vanished true\n\tstore tank\n\ttransfer-mode copy\n",
+    )
+    .unwrap();
 
     let job = sync_jobs::get(&root.paths, &n("abc")).unwrap();
 

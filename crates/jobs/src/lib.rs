@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod ends;
 mod error;
+mod forecast;
 mod lock;
 mod receipt;
 mod relay;
@@ -23,10 +24,11 @@ pub use ends::{
     open_target, proxy_for,
 };
 pub use error::JobError;
+pub use forecast::{ForecastSummary, JobForecast};
 pub use lock::{JobLock, JobLockError};
 pub use relay::{RelayRequest, run_relay};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
-pub use sync::{ADHOC, Kind, ThisRun, run_sync};
+pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};
 pub use task::{new_upid, node_name, now, superuser};
 pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};

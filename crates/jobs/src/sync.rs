@@ -7,10 +7,14 @@ use std::time::Instant;
 use client::Traffic;
 use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, FilterSet, Upid};
-use replication::{Direction, Event, JobOptions, Monitor, Problem, Report, RunControl, Source, Target, TransferOrder};
+use replication::{
+    Direction, EndError, Event, Forecast, JobOptions, Monitor, Problem, Report, RunControl, Silent, Source, Target,
+    TransferOrder,
+};
 
 use crate::ends::{Place, open_source, open_target};
 use crate::error::JobError;
+use crate::forecast::JobForecast;
 use crate::lock::JobLock;
 use crate::receipt::Receipts;
 use crate::report::JobReport;
@@ -109,6 +113,47 @@ async fn run(
         receipts.keep(&report, &*ends.target).await;
     }
     report
+}
+
+/// Says what [`run_sync`] would do now. Nothing is written and no lock of the job is taken.
+///
+/// As with a run, whatever keeps it from succeeding is in the report.
+///
+/// # Errors
+/// The job's settings contradict each other, or the forecast was stopped.
+pub async fn forecast_sync(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    this_run: ThisRun,
+    control: RunControl,
+) -> Result<JobForecast, JobError> {
+    job.check()?;
+    refuse_keys(job)?;
+    let start = Instant::now();
+    let stopped = || EndError::stop("stopped on request");
+    let opened = tokio::select! {
+        biased;
+        () = control.cancelled() => return Err(stopped().into()),
+        opened = open(paths, job) => opened,
+    };
+    let monitor = Arc::new(Silent);
+    let forecast = match opened {
+        Err(error) => Forecast { report: never_started(job, &error, &*monitor), exact: true, ..Forecast::default() },
+        Ok(mut ends) => {
+            ends.options.allow_removals = this_run.allow_removals;
+            match replication::rehearse(&ends.options, ends.source, ends.target, &control, monitor).await {
+                Ok(forecast) => forecast,
+                Err(error) => {
+                    let report = Report { errors: vec![Problem::from_error("listing", &error)], ..Report::default() };
+                    Forecast { report: settled(report), exact: true, ..Forecast::default() }
+                }
+            }
+        }
+    };
+    if control.is_cancelled() {
+        return Err(stopped().into());
+    }
+    Ok(JobForecast { forecast, elapsed: start.elapsed() })
 }
 
 /// Refuses a job whose keys a run would not use: a push that was meant to be encrypted must not go out plain.

@@ -8,11 +8,12 @@ use replication::{RunControl, RunResult};
 
 use crate::context::Context;
 use crate::human;
+use crate::options::RunOptions;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 
 /// Runs `job` with progress on standard error, cancels it cleanly on SIGINT and SIGTERM, and prints how it ended.
-pub(crate) fn run<F>(ctx: &Context, job: F) -> Result<Outcome>
+fn run<F>(ctx: &Context, job: F) -> Result<Outcome>
 where
     F: AsyncFnOnce(RunControl, Arc<Progress>) -> Result<JobReport, JobError>,
 {
@@ -28,7 +29,23 @@ where
     print(ctx, &report?)
 }
 
-async fn cancel_on_signal(control: RunControl, progress: Arc<Progress>) {
+/// Runs `job`, or says what a run would do.
+pub(crate) fn run_or_forecast(
+    ctx: &Context,
+    job: &config::SyncJobConfig,
+    kind: jobs::Kind,
+    options: RunOptions,
+) -> Result<Outcome> {
+    let this_run = options.this_run();
+    if options.dry_run {
+        return crate::forecast_output::run(ctx, async |control| {
+            jobs::forecast_sync(&ctx.paths, job, this_run, control).await
+        });
+    }
+    run(ctx, async |control, progress| jobs::run_sync(&ctx.paths, job, kind, this_run, control, progress).await)
+}
+
+pub(crate) async fn cancel_on_signal(control: RunControl, progress: Arc<Progress>) {
     if signal().await.is_ok() {
         progress.say("stopping; once more to stop at once");
         control.cancel();
@@ -56,11 +73,16 @@ fn print(ctx: &Context, report: &JobReport) -> Result<Outcome> {
     } else {
         ctx.out.json(&report.summary())?;
     }
-    Ok(match report.report.result {
+    Ok(outcome(report.report.result))
+}
+
+/// The outcome that stands for the result of a run.
+pub(crate) fn outcome(result: RunResult) -> Outcome {
+    match result {
         RunResult::Ok => Outcome::Done,
         RunResult::Warnings => Outcome::Warnings,
         RunResult::Error => Outcome::Failed,
-    })
+    }
 }
 
 /// The closing lines for people, the same on success and on failure.

@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod context;
 mod errors;
+mod forecast_output;
 mod human;
 mod job_output;
 mod keys;

@@ -79,6 +79,10 @@ pub(crate) struct RunOptions {
     /// Let this run remove what vanished, however much it is
     #[arg(long, help_heading = "This run")]
     pub(crate) allow_removals: bool,
+
+    /// Say what would be copied, refreshed, skipped and removed, and how much would be sent; change nothing
+    #[arg(long, help_heading = "This run")]
+    pub(crate) dry_run: bool,
 }
 
 impl RunOptions {

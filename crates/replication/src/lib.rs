@@ -35,7 +35,10 @@ pub use plan::{
     VanishedGroup, VanishedNamespace,
 };
 pub use planner::plan;
-pub use rehearsal::{Amount, Forecast, Probe, Probing, Rehearsed, SnapshotForecast};
+pub use rehearsal::{
+    Amount, Forecast, GroupOutline, NamespaceOutline, Outline, Probe, Probing, Rehearsed, SnapshotForecast,
+    SnapshotOutline, VanishedGroupOutline, VanishedNamespaceOutline,
+};
 pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};
 pub use traits::{
     ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, GroupInfo, Inventoried, OpenSnapshot,

@@ -178,7 +178,8 @@ impl Action {
         matches!(self, Self::Copy(_) | Self::Refresh | Self::Remove(_))
     }
 
-    fn word(self) -> &'static str {
+    /// The action in one word: `copy`, `refresh`, `skip`, `remove` or `keep`.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Copy(_) => "copy",
             Self::Refresh => "refresh",
@@ -207,7 +208,7 @@ impl Action {
     }
 
     /// The reason as a clause that follows the times.
-    fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::Copy(CopyReason::New) => "not yet at the target",
             Self::Copy(CopyReason::Gap) => "missing between those at the target (fill-gaps)",
@@ -370,7 +371,8 @@ impl fmt::Display for Plan {
 }
 
 impl KeepReason {
-    fn clause(self) -> &'static str {
+    /// The reason as what follows "but".
+    pub fn clause(self) -> &'static str {
         match self {
             Self::Protected => "protected",
             Self::Unfinished => "still being written",

@@ -45,8 +45,6 @@ impl Args {
         self.resync.add_to(&mut pairs);
         self.owner.add_to(&mut pairs);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
-        crate::job_output::run(ctx, async |control, progress| {
-            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Adhoc, self.run.this_run(), control, progress).await
-        })
+        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run)
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use api_types::protocol::MAX_KNOWN_CHUNKS;
 use async_trait::async_trait;
 use client::ReaderSession;
 use formats::{ChunkDigest, DataBlob, FIXED_CHUNK_SIZE, FileInfo, MANIFEST_NAME, SnapshotId};
@@ -18,6 +19,7 @@ use crate::traits::{ArchiveLayout, ChunkRef, Inventoried as _, max_file_len};
 
 /// What a writer session would know.
 pub(super) struct RemoteProbe {
+    target: RemoteTarget,
     /// Chunks that the group's newest snapshot names.
     known: Arc<HashSet<ChunkDigest>>,
 }
@@ -25,7 +27,7 @@ pub(super) struct RemoteProbe {
 impl RemoteProbe {
     pub(super) async fn open(target: &RemoteTarget, asked: Probing<'_>) -> Result<Self, EndError> {
         let known = if asked.base.is_none() { Arc::default() } else { previous_chunks(target, asked).await? };
-        Ok(Self { known })
+        Ok(Self { target: target.clone(), known })
     }
 }
 
@@ -96,6 +98,18 @@ impl Probe for RemoteProbe {
     }
 
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
-        Ok(chunks.iter().filter(|chunk| !self.known.contains(&chunk.digest)).copied().collect())
+        let unknown: Vec<ChunkRef> =
+            chunks.iter().filter(|chunk| !self.known.contains(&chunk.digest)).copied().collect();
+        if !self.target.tells_known || unknown.is_empty() {
+            return Ok(unknown);
+        }
+        let digests: Vec<ChunkDigest> = unknown.iter().map(|chunk| chunk.digest).collect();
+        let lengths = self.target.remote.known_chunks(&self.target.store, &digests).await?;
+        let told = unknown.into_iter().zip(lengths);
+        Ok(told.filter(|(chunk, length)| *length != Some(chunk.plain_len)).map(|(chunk, _)| chunk).collect())
+    }
+
+    fn asks_at_once(&self) -> usize {
+        if self.target.tells_known { MAX_KNOWN_CHUNKS } else { 32 }
     }
 }

@@ -6,6 +6,7 @@
 //! announces is what the run does.
 
 mod forecast;
+mod outline;
 mod target;
 
 use std::collections::HashSet;
@@ -16,6 +17,9 @@ use formats::{ChunkDigest, DataBlob, FileInfo, Namespace, SnapshotId};
 
 pub(crate) use forecast::Notes;
 pub use forecast::{Amount, Forecast, SnapshotForecast};
+pub use outline::{
+    GroupOutline, NamespaceOutline, Outline, SnapshotOutline, VanishedGroupOutline, VanishedNamespaceOutline,
+};
 pub(crate) use target::RehearsalTarget;
 
 use crate::error::EndError;
@@ -77,4 +81,9 @@ pub trait Probe: Send + Sync {
     /// # Errors
     /// A disk that cannot be read, a remote that does not answer.
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError>;
+
+    /// As [`SnapshotSink::asks_at_once`](crate::SnapshotSink::asks_at_once).
+    fn asks_at_once(&self) -> usize {
+        32
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) struct RehearsalTarget {
 /// What would have happened by now.
 #[derive(Default)]
 struct Done {
-    /// Chunks put, where all snapshots share them.
+    /// Chunks put, where other snapshots find them.
     put: HashSet<ChunkRef>,
     /// The newest snapshot finished in each group, where they do not.
     newest: HashMap<(Namespace, GroupId), Rehearsed>,
@@ -49,6 +49,7 @@ impl RehearsalTarget {
         Ok(Some(Box::new(RehearsalSink {
             probe,
             shared: self.target.shares_chunks(),
+            lent: self.target.shares_chunks() || self.target.lends_chunks(),
             done: Arc::clone(&self.done),
             namespace: namespace.clone(),
             snapshot: snapshot.clone(),
@@ -85,6 +86,10 @@ impl Inventoried for RehearsalTarget {
 impl Target for RehearsalTarget {
     fn shares_chunks(&self) -> bool {
         self.target.shares_chunks()
+    }
+
+    fn lends_chunks(&self) -> bool {
+        self.target.lends_chunks()
     }
 
     async fn create_namespace(&self, _namespace: &Namespace) -> Result<(), EndError> {
@@ -130,7 +135,10 @@ impl Target for RehearsalTarget {
 /// A snapshot that is written in thought alone.
 struct RehearsalSink {
     probe: Box<dyn Probe>,
+    /// Whether a finished snapshot is what the next ones of its group count on, or the chunks themselves are.
     shared: bool,
+    /// Whether what was put for one snapshot is found by the others.
+    lent: bool,
     done: Arc<Mutex<Done>>,
     namespace: Namespace,
     snapshot: SnapshotId,
@@ -166,12 +174,16 @@ impl SnapshotSink for RehearsalSink {
             chunks.iter().filter(|chunk| !done.put.contains(chunk) && !sent.contains(chunk)).copied().collect()
         };
         let missing = self.probe.missing(&asked).await?;
-        if self.shared {
+        if self.lent {
             lock(&self.done).put.extend(&missing);
         } else {
             lock(&self.sent).extend(&missing);
         }
         Ok(missing)
+    }
+
+    fn asks_at_once(&self) -> usize {
+        self.probe.asks_at_once()
     }
 
     async fn put_chunk(&self, _archive: &ArchiveHandle, _chunk: ChunkRef, _blob: DataBlob) -> Result<(), EndError> {

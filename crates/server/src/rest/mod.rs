@@ -6,6 +6,7 @@ mod datastores;
 mod downloads;
 mod fingerprint;
 mod groups;
+mod known_chunks;
 mod login;
 mod namespaces;
 mod node;

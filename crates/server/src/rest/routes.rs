@@ -7,8 +7,8 @@ use http::Method;
 use super::access::Access;
 use super::call::Call;
 use super::{
-    datastores, downloads, fingerprint, groups, login, namespaces, node, notes, owner, protection, prune, snapshots,
-    status,
+    datastores, downloads, fingerprint, groups, known_chunks, login, namespaces, node, notes, owner, protection, prune,
+    snapshots, status,
 };
 use crate::http::error::ApiError;
 use crate::http::input::Input;
@@ -170,6 +170,13 @@ pub(crate) static ROUTES: &[Route] = &[
         &[STORE, NS, optional("max-depth", Kind::Int(0, 7))],
         Access::Anyone,
         |call| Box::pin(fingerprint::fingerprint(call)),
+    ),
+    route(
+        Method::POST,
+        "admin/datastore/{store}/known-chunks",
+        &[STORE, required("digest-list", Kind::Texts)],
+        Access::Anyone,
+        |call| Box::pin(known_chunks::known_chunks(call)),
     ),
     route(
         Method::POST,

@@ -20,8 +20,6 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let job = super::known(ctx, &self.id)?;
-        crate::job_output::run(ctx, async |control, progress| {
-            jobs::run_sync(&ctx.paths, &job, jobs::Kind::Stored, self.run.this_run(), control, progress).await
-        })
+        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Stored, self.run)
     }
 }

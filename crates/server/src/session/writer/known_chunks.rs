@@ -10,6 +10,7 @@ use formats::{AuthId, ChunkDigest, Namespace, StoreName};
 use super::Writer;
 use crate::auth::directory::Rights;
 use crate::http::error::ApiError;
+use crate::http::params::Params;
 use crate::http::reply::Reply;
 use crate::rest::call::OwnerCheck;
 use crate::session::h2::SessionCall;
@@ -23,14 +24,7 @@ use crate::vouch::Reader;
 pub(crate) async fn known_chunks(call: SessionCall<Writer>) -> Result<Reply, ApiError> {
     let session = Arc::clone(&call.session);
     session.phase.require_open()?;
-    let texts = call.params.texts("digest-list");
-    if texts.len() > MAX_KNOWN_CHUNKS {
-        return Err(ApiError::parameter("digest-list", format!("more than {MAX_KNOWN_CHUNKS} digests")));
-    }
-    let digests: Vec<ChunkDigest> = texts
-        .iter()
-        .map(|text| text.parse().map_err(|error| ApiError::parameter("digest-list", error)))
-        .collect::<Result<_, _>>()?;
+    let digests = digests(&call.params)?;
     let rights = call.state.directory.rights();
     let (asking, wanted) = (Arc::clone(&session), digests.clone());
     let vouched = call.state.blocking(move || asking.vouched(&wanted, &rights)).await?;
@@ -64,11 +58,20 @@ impl Writer {
     }
 }
 
-/// The session's identity: it may read what a reader session or a download would give it.
-struct Caller<'a> {
-    identity: &'a AuthId,
-    store: &'a StoreName,
-    rights: &'a Rights,
+/// The digests that a call asks about.
+pub(crate) fn digests(params: &Params) -> Result<Vec<ChunkDigest>, ApiError> {
+    let texts = params.texts("digest-list");
+    if texts.len() > MAX_KNOWN_CHUNKS {
+        return Err(ApiError::parameter("digest-list", format!("more than {MAX_KNOWN_CHUNKS} digests")));
+    }
+    texts.iter().map(|text| text.parse().map_err(|error| ApiError::parameter("digest-list", error))).collect()
+}
+
+/// An identity that asks: it may read what a reader session or a download would give it.
+pub(crate) struct Caller<'a> {
+    pub(crate) identity: &'a AuthId,
+    pub(crate) store: &'a StoreName,
+    pub(crate) rights: &'a Rights,
 }
 
 impl Caller<'_> {

@@ -5,7 +5,7 @@ mod files;
 mod finish;
 mod index;
 mod known;
-mod known_chunks;
+pub(crate) mod known_chunks;
 pub(crate) mod open;
 mod phase;
 
