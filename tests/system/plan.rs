@@ -64,27 +64,27 @@ fn announce_and_run(site: &Site, words: &str, root: &Path) -> Value {
     announced
 }
 
-/// A site with stores `a` and `b`, and two groups in `a` that share half of their data.
+/// A site with stores `near` and `copy`, and two groups in `near` that share half of their data.
 fn two_groups() -> (Site, PathBuf) {
     let site = Site::new();
-    site.datastore("a");
-    let b = site.datastore("b");
+    site.datastore("near");
+    let b = site.datastore("copy");
     let shared = noise(1, 8 << 20);
-    site.back_up("a", "vm/100", T, "drive", &[shared.as_slice(), &noise(2, 8 << 20)].concat());
-    site.back_up("a", "vm/200", T, "drive", &[shared.as_slice(), &noise(3, 8 << 20)].concat());
+    site.back_up("near", "vm/100", T, "drive", &[shared.as_slice(), &noise(2, 8 << 20)].concat());
+    site.back_up("near", "vm/200", T, "drive", &[shared.as_slice(), &noise(3, 8 << 20)].concat());
     (site, b)
 }
 
 #[test]
 fn a_job_between_two_datastores_does_what_its_dry_run_announced() {
     let (site, b) = two_groups();
-    site.run(["sync-job", "create", "j", "--store", "b", "--remote-store", "a", "--remove-vanished"]).well();
+    site.run(["sync-job", "create", "job", "--store", "copy", "--remote-store", "near", "--remove-vanished"]).well();
 
-    let first = announce_and_run(&site, "sync-job run j", &b);
-    site.run(["snapshot", "forget", "a", "vm/200/2023-11-14T22:13:20Z"]).well();
-    site.back_up("a", "vm/100", T + 100, "drive", &noise(4, 4 << 20));
-    let text = site.run(["sync-job", "run", "j", "--dry-run"]).well();
-    let second = announce_and_run(&site, "sync-job run j", &b);
+    let first = announce_and_run(&site, "sync-job run job", &b);
+    site.run(["snapshot", "forget", "near", "vm/200/2023-11-14T22:13:20Z"]).well();
+    site.back_up("near", "vm/100", T + 100, "drive", &noise(4, 4 << 20));
+    let text = site.run(["sync-job", "run", "job", "--dry-run"]).well();
+    let second = announce_and_run(&site, "sync-job run job", &b);
 
     assert_eq!((count(&first, "chunks-transferred"), count(&first, "chunks-reused")), (6, 2));
     assert_eq!((count(&first, "logical-bytes-transferred"), &first["bytes-exact"]), (24 << 20, &Value::Bool(true)));
@@ -114,9 +114,9 @@ fn a_pull_and_a_push_do_what_their_dry_runs_announced() {
     let far = other.datastore("far");
     let _source_server = served(&source, &target);
 
-    let pulled = announce_and_run(&target, "pull peer a dst", &dst);
+    let pulled = announce_and_run(&target, "pull peer near dst", &dst);
     let _other_server = served(&other, &source);
-    let pushed = announce_and_run(&source, "push a peer far", &far);
+    let pushed = announce_and_run(&source, "push near peer far", &far);
 
     assert_eq!((count(&pulled, "chunks-transferred"), &pulled["bytes-exact"]), (6, &Value::Bool(false)));
     assert_eq!((count(&pushed, "chunks-transferred"), &pushed["bytes-exact"]), (6, &Value::Bool(true)));
@@ -125,13 +125,13 @@ fn a_pull_and_a_push_do_what_their_dry_runs_announced() {
 #[test]
 fn a_dry_run_ends_with_the_exit_code_of_a_run() {
     let site = Site::new();
-    site.datastore("a");
-    site.datastore("b");
-    site.run(["sync-job", "create", "j", "--store", "b", "--remote-store", "a"]).well();
+    site.datastore("near");
+    site.datastore("copy");
+    site.run(["sync-job", "create", "job", "--store", "copy", "--remote-store", "near"]).well();
 
-    let empty = site.words("sync-job run j --dry-run").ended(3).json();
-    site.run(["sync-job", "create", "k", "--store", "b", "--remote-store", "nowhere"]).well();
-    let broken = site.words("sync-job run k --dry-run").ended(1).json();
+    let empty = site.words("sync-job run job --dry-run").ended(3).json();
+    site.run(["sync-job", "create", "lost", "--store", "copy", "--remote-store", "nowhere"]).well();
+    let broken = site.words("sync-job run lost --dry-run").ended(1).json();
 
     assert_eq!((&empty["result"], empty["warnings"].as_array().map(Vec::len)), (&"warnings".into(), Some(1)));
     assert_eq!((&broken["result"], broken["errors"].as_array().map(Vec::len)), (&"error".into(), Some(1)));
