@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::progress::Progress;
 
 /// Runs `job` with progress on standard error, cancels it cleanly on SIGINT and SIGTERM, and prints how it ended.
-fn run<F>(ctx: &Context, job: F) -> Result<Outcome>
+pub(crate) fn run<F>(ctx: &Context, job: F) -> Result<Outcome>
 where
     F: AsyncFnOnce(RunControl, Arc<Progress>) -> Result<JobReport, JobError>,
 {
