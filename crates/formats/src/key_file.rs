@@ -165,6 +165,20 @@ impl KeyFile {
         self.created.timestamp()
     }
 
+    /// Returns when the file was last written, Unix seconds.
+    pub fn modified(&self) -> i64 {
+        self.modified.timestamp()
+    }
+
+    /// Returns how the key is protected: `none`, `scrypt` or `pbkdf2`.
+    pub fn kdf_name(&self) -> &'static str {
+        match self.kdf {
+            None => "none",
+            Some(Kdf::Scrypt { .. }) => "scrypt",
+            Some(Kdf::Pbkdf2 { .. }) => "pbkdf2",
+        }
+    }
+
     /// Opens the key; a passphrase is not looked at when none is needed.
     ///
     /// # Errors

@@ -23,6 +23,9 @@ mod key {
     pub(super) const FINGERPRINT: &str = "key-fingerprint";
     pub(super) const UPLOAD_STATS: &str = "chunk_upload_stats";
     pub(super) const VERIFY_STATE: &str = "verify_state";
+    pub(super) const SOURCE_SIGNATURE: &str = "sync-source-signature";
+    /// The same under its former name, which is read but not written.
+    pub(super) const FORMER_SOURCE_SIGNATURE: &str = "change-detection-fingerprint";
 }
 
 /// Why a manifest was not read, written or believed.
@@ -327,6 +330,30 @@ impl Manifest {
             }
             Some(_) => Err(ManifestError::Unprotected(key::FINGERPRINT)),
         }
+    }
+
+    /// Returns the signature of the manifest this one was made of, when a sync encrypted or decrypted on the way.
+    pub fn source_signature(&self) -> Option<Fingerprint> {
+        let named = |key| self.unprotected.get(key).and_then(Value::as_str);
+        named(key::SOURCE_SIGNATURE).or_else(|| named(key::FORMER_SOURCE_SIGNATURE))?.parse().ok()
+    }
+
+    /// Notes the signature of the manifest this one is made of.
+    pub fn set_source_signature(&mut self, signature: Fingerprint) {
+        self.unprotected.shift_remove(key::FORMER_SOURCE_SIGNATURE);
+        self.unprotected.insert(key::SOURCE_SIGNATURE.to_owned(), Value::from(signature.to_string()));
+    }
+
+    /// Returns the signature as bytes, `None` when there is none or it is no 64 hex digits.
+    pub fn signature_bytes(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(self.signature.as_ref()?, &mut bytes).ok().map(|()| bytes)
+    }
+
+    /// Removes the signature and the name of its key.
+    pub fn unsign(&mut self) {
+        self.signature = None;
+        self.unprotected.shift_remove(key::FINGERPRINT);
     }
 
     /// Returns the notes, `None` when there never were any.

@@ -202,6 +202,17 @@ pub trait OpenSnapshot: Send + Sync {
     /// The manifest exactly as it is stored.
     fn manifest_blob(&self) -> &DataBlob;
 
+    /// The manifest as the source has it, where [`manifest`](Self::manifest) is one made on the way: what the filters
+    /// of a job look at.
+    fn original(&self) -> &Manifest {
+        self.manifest()
+    }
+
+    /// Why the snapshot is left alone, where it is: it is passed over with this as a warning.
+    fn objection(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns one file as it is stored: a blob, or an index with its header. Nothing in it is checked yet.
     ///
     /// A remote lets only those chunks be fetched whose index was asked for in the same session.
@@ -336,6 +347,17 @@ pub struct Removed {
     pub protected: u64,
 }
 
+/// What a target makes of a snapshot that is about to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// It is there already, although its files differ from those of the source.
+    pub unchanged: bool,
+    /// What is stored differs from what is put: chunks have other names here.
+    pub rewritten: bool,
+    /// What the report should mention.
+    pub warning: Option<String>,
+}
+
 /// A snapshot that is being written. Nothing of it is visible before [`SnapshotSink::commit`].
 ///
 /// Dropping a sink ends the work: a target on disk keeps what can be used by the next try, a remote throws it away.
@@ -343,6 +365,16 @@ pub struct Removed {
 pub trait SnapshotSink: Send + Sync {
     /// The manifest the snapshot already has at the target; `None` unless it was reopened.
     fn existing(&self) -> Option<&DataBlob>;
+
+    /// Hears which snapshot comes, before anything of it does, and says what becomes of it here.
+    ///
+    /// `anew` tells that all of it is coming, whatever is there: it is missing, or was found damaged.
+    ///
+    /// # Errors
+    /// A snapshot that must not be put beside, or in place of, what is there.
+    async fn expect(&self, _manifest: &Manifest, _anew: bool) -> Result<Expectation, EndError> {
+        Ok(Expectation::default())
+    }
 
     /// Whether the target already has this file, complete and with the very checksum and size.
     ///

@@ -69,6 +69,16 @@ fn check_now(chunk: &ChunkRef, blob: &DataBlob) -> Result<(), BadChunk> {
     })
 }
 
+/// Runs work that keeps a core busy on the blocking pool, no more of it at once than there are cores.
+pub(crate) async fn on_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EndError> {
+    let Ok(core) = Arc::clone(&CORES).acquire_owned().await else { return Err(EndError::stop("the run is over")) };
+    blocking(move || {
+        let _core = core;
+        work()
+    })
+    .await
+}
+
 /// Runs blocking work of an end on the blocking pool.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EndError> {
     tokio::task::spawn_blocking(work)

@@ -19,6 +19,8 @@ mod order;
 mod refresh;
 mod snapshot;
 
+pub(crate) use self::snapshot::{check_blob, check_index};
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -139,6 +141,7 @@ async fn obey(
         admission: Admission::new(options.in_flight_bytes, options.in_flight_requests),
         ledger: Ledger::default(),
         read_ledger: Ledger::default(),
+        rewritten_ledger: Ledger::default(),
         stopped: AtomicBool::new(false),
         rehearsal,
         options: options.clone(),
@@ -242,6 +245,8 @@ struct Engine {
     ledger: Ledger,
     /// Of chunks of which every byte was seen in this run: nothing in it was trusted because a base names it.
     read_ledger: Ledger,
+    /// Of chunks that the target stores under other names.
+    rewritten_ledger: Ledger,
     /// Set by the first error after which nothing else can succeed.
     stopped: AtomicBool,
     /// Of a rehearsal: no chunk and no blob is fetched, what is found is noted.

@@ -10,8 +10,9 @@ use formats::{
 use super::ledger::Ledger;
 use super::{Engine, GroupJob, Slot};
 use crate::error::{EndError, ErrorClass};
-use crate::report::SnapshotOutcome;
-use crate::traits::{ArchiveLayout, CHUNK_OVERHEAD, OpenSnapshot, SnapshotSink, max_file_len};
+use crate::inventory::place;
+use crate::report::{Event, Problem, SnapshotOutcome};
+use crate::traits::{ArchiveLayout, CHUNK_OVERHEAD, Expectation, OpenSnapshot, SnapshotSink, max_file_len};
 
 impl Engine {
     /// Copies a snapshot the target lacks, or goes on with one it has in part.
@@ -22,8 +23,8 @@ impl Engine {
         base: Option<&SnapshotId>,
         slot: &Slot,
     ) -> Result<SnapshotOutcome, EndError> {
-        let Some(open) = self.open(job, snapshot).await? else { return Ok(SnapshotOutcome::Vanished) };
-        if !self.still_wanted(open.manifest()) {
+        let Some(open) = self.open(job, snapshot, slot).await? else { return Ok(SnapshotOutcome::Vanished) };
+        if !self.still_wanted(open.original()) {
             return Ok(SnapshotOutcome::Vanished);
         }
         self.copy_open(job, snapshot, base, open.as_ref(), slot).await
@@ -38,8 +39,12 @@ impl Engine {
         slot: &Slot,
     ) -> Result<SnapshotOutcome, EndError> {
         let sink = self.target.begin(&job.target_ns, snapshot, base, &self.options.owner).await?;
-        let ledger = self.ledger_for(&self.ledger);
-        match self.fill(open, sink.as_ref(), &ledger, slot).await {
+        let filled = async {
+            let expected = self.expect(job, open, sink.as_ref(), true, slot).await?;
+            let ledger = self.ledger_for(&self.ledger, &expected);
+            self.fill(open, sink.as_ref(), &ledger, slot).await
+        };
+        match filled.await {
             Ok(()) => {
                 self.commit(open.manifest(), open.manifest_blob(), sink, slot).await?;
                 Ok(SnapshotOutcome::Copied)
@@ -64,11 +69,13 @@ impl Engine {
         snapshot: &SnapshotId,
         slot: &Slot,
     ) -> Result<SnapshotOutcome, EndError> {
-        let Some(open) = self.open(job, snapshot).await? else { return Ok(SnapshotOutcome::Vanished) };
+        let Some(open) = self.open(job, snapshot, slot).await? else { return Ok(SnapshotOutcome::Vanished) };
         let Some(sink) = self.target.reopen(&job.target_ns, snapshot, None, &self.options.owner).await? else {
             return self.copy_open(job, snapshot, None, open.as_ref(), slot).await;
         };
-        let ledger = self.ledger_for(&self.read_ledger);
+        let expected = self.expect(job, open.as_ref(), sink.as_ref(), true, slot).await?;
+        let ledger =
+            if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
         self.fill(open.as_ref(), sink.as_ref(), &ledger, slot).await?;
         let mut manifest = open.manifest().clone();
         let mut blob = open.manifest_blob().clone();
@@ -80,15 +87,43 @@ impl Engine {
         Ok(SnapshotOutcome::Copied)
     }
 
-    /// Opens a snapshot at the source and checks that its manifest is one to go by.
+    /// Opens a snapshot at the source and checks that its manifest is one to go by. `None` for one that is gone, or
+    /// that is to be left alone.
     pub(super) async fn open(
         &self,
         job: &GroupJob,
         snapshot: &SnapshotId,
+        slot: &Slot,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
         let Some(open) = self.source.open(&job.source_ns, snapshot).await? else { return Ok(None) };
         check_manifest(open.manifest(), snapshot)?;
+        if let Some(why) = open.objection() {
+            self.warn(slot, place(&job.target_ns, snapshot), why);
+            return Ok(None);
+        }
         Ok(Some(open))
+    }
+
+    /// Tells the target what comes.
+    pub(super) async fn expect(
+        &self,
+        job: &GroupJob,
+        open: &dyn OpenSnapshot,
+        sink: &dyn SnapshotSink,
+        anew: bool,
+        slot: &Slot,
+    ) -> Result<Expectation, EndError> {
+        let expected = sink.expect(open.manifest(), anew).await?;
+        if let Some(warning) = &expected.warning {
+            self.warn(slot, place(&job.target_ns, open.manifest().snapshot()), warning);
+        }
+        Ok(expected)
+    }
+
+    fn warn(&self, slot: &Slot, at: String, message: &str) {
+        let problem = Problem::new(at, message);
+        self.monitor.event(Event::Warning(problem.clone()));
+        slot.lock().warnings.push(problem);
     }
 
     /// The list-based filters once more, on the manifest: it may have changed since it was listed.
@@ -115,9 +150,10 @@ impl Engine {
     }
 
     /// The ledger `of_run` where chunks are shared, a fresh one otherwise; one that minds the other where they are lent.
-    pub(super) fn ledger_for(&self, of_run: &Ledger) -> Ledger {
+    /// Chunks that are stored under other names have a ledger of their own.
+    pub(super) fn ledger_for(&self, of_run: &Ledger, expected: &Expectation) -> Ledger {
         if self.target.shares_chunks() {
-            of_run.clone()
+            if expected.rewritten { self.rewritten_ledger.clone() } else { of_run.clone() }
         } else if self.target.lends_chunks() {
             Ledger::beside(of_run)
         } else {
@@ -228,7 +264,7 @@ fn check_manifest(manifest: &Manifest, snapshot: &SnapshotId) -> Result<(), EndE
 }
 
 /// Checks a blob file against the manifest: length, checksum, CRC, and whether it is encrypted as it must be.
-fn check_blob(info: &FileInfo, bytes: &Bytes) -> Result<(), EndError> {
+pub(crate) fn check_blob(info: &FileInfo, bytes: &Bytes) -> Result<(), EndError> {
     let name = &info.filename;
     if bytes.len() as u64 != info.size {
         return Err(EndError::skip(format!("`{name}` has {} bytes, but the manifest says {}", bytes.len(), info.size)));
@@ -248,7 +284,7 @@ fn check_blob(info: &FileInfo, bytes: &Bytes) -> Result<(), EndError> {
 }
 
 /// Parses an index file and checks its checksum and length against the manifest.
-fn check_index(info: &FileInfo, bytes: &Bytes) -> Result<Index, EndError> {
+pub(crate) fn check_index(info: &FileInfo, bytes: &Bytes) -> Result<Index, EndError> {
     let name = &info.filename;
     if bytes.len() as u64 > max_file_len(info) {
         return Err(EndError::skip(format!("`{name}` is longer than its {} bytes can need", info.size)));
