@@ -207,6 +207,11 @@ fn give_to_owner_of(dir: &Path, file: &File) -> io::Result<()> {
     fchown(file, Some(dir.uid()), Some(dir.gid()))
 }
 
+/// Gives what the superuser made to the owner of the directory around it.
+pub(crate) fn belong_to_parent(path: &Path) -> io::Result<()> {
+    give_to_owner_of(directory(path), &File::open(path)?)
+}
+
 fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -84,6 +84,16 @@ impl Paths {
         self.etc.join("sync.cfg")
     }
 
+    /// `encryption-keys.cfg`: what is known of the keys of sync jobs.
+    pub fn encryption_keys_cfg(&self) -> PathBuf {
+        self.etc.join("encryption-keys.cfg")
+    }
+
+    /// The file of a key of sync jobs, a secret file.
+    pub fn encryption_key_file(&self, id: &formats::JobId) -> PathBuf {
+        self.etc.join("encryption-keys").join(format!("{id}.enc"))
+    }
+
     /// `user.cfg`: users and API tokens, without secrets.
     pub fn user_cfg(&self) -> PathBuf {
         self.etc.join("user.cfg")

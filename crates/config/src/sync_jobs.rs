@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     byte_size::ByteSize,
-    datastores,
+    datastores, encryption_keys,
     error::{ConfigError, Result},
     files::{ConfigDigest, MODE_NORMAL},
     paths::Paths,
@@ -399,10 +399,13 @@ pub fn get(paths: &Paths, id: &JobId) -> Result<SyncJobConfig> {
 /// Adds a sync job.
 ///
 /// # Errors
-/// The id is taken, or values do not fit or contradict each other.
+/// The id is taken, values do not fit or contradict each other, or a key it needs cannot be used.
 pub fn create(paths: &Paths, entry: &SyncJobConfig) -> Result<()> {
     let file = file(paths);
-    file.edit(None, |document| file.create(document, entry))
+    file.edit(None, |document| {
+        file.create(document, entry)?;
+        encryption_keys::of_job(paths, entry).map(drop)
+    })
 }
 
 /// Changes a sync job. `expected` is the digest the caller has seen, if any.
@@ -422,20 +425,25 @@ pub fn update(
     let mut consequence = None;
     file.edit(expected, |document| {
         file.update(document, id.as_str(), |entry: &mut SyncJobConfig| {
-            let old = entry.clone();
+            let before = entry.clone();
             change(entry)?;
-            consequence = reset_mode(&old, entry)?;
-            let before = old.active_encryption_key;
-            if let Some(old) = before
+            consequence = reset_mode(&before, entry)?;
+            if let Some(old) = before.active_encryption_key.clone()
                 && entry.active_encryption_key.as_ref() != Some(&old)
                 && !entry.associated_key.contains(&old)
             {
                 entry.associated_key.push(old);
             }
-            Ok(())
+            // A job whose keys were lost since can still be changed otherwise.
+            if keys_of(entry) != keys_of(&before) { encryption_keys::of_job(paths, entry).map(drop) } else { Ok(()) }
         })
     })?;
     Ok(consequence)
+}
+
+/// What decides which keys a job uses, and whether it may.
+fn keys_of(job: &SyncJobConfig) -> (SyncDirection, AuthId, Option<&String>, &[String]) {
+    (job.direction(), job.owner(), job.active_encryption_key.as_ref(), &job.associated_key)
 }
 
 /// Removes a sync job.
@@ -449,11 +457,16 @@ pub fn remove(paths: &Paths, id: &JobId, expected: Option<&ConfigDigest>) -> Res
 
 /// The id of some job that names the remote; broken sections count.
 pub(crate) fn any_that_names(paths: &Paths, remote: &RemoteName) -> Result<Option<String>> {
+    any_with(paths, &["remote"], remote.as_str())
+}
+
+/// The id of some job that has one of the properties with that value; broken sections count.
+pub(crate) fn any_with(paths: &Paths, keys: &[&str], value: &str) -> Result<Option<String>> {
     let (document, _) = file(paths).read()?;
     let user = document
         .sections()
         .chain(document.broken_sections())
-        .find(|section| section.get_all("remote").any(|name| name == remote.as_str()))
+        .find(|section| keys.iter().any(|key| section.get_all(key).any(|name| name == value)))
         .map(|section| section.id().to_owned());
     Ok(user)
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use client::Traffic;
 use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
-use formats::{BackupTime, FilterSet, Upid};
+use formats::{BackupTime, CryptKey, FilterSet, Upid};
+use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
     Direction, EndError, Event, Forecast, JobOptions, Monitor, Problem, Report, RunControl, Silent, Source, Target,
     TransferOrder,
@@ -58,7 +59,7 @@ pub async fn run_sync(
         Kind::Stored => config::sync_jobs::check(paths, job)?,
         Kind::Adhoc => job.check()?,
     }
-    refuse_keys(job)?;
+    let keys = config::encryption_keys::of_job(paths, job)?;
     let lock = match kind {
         Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
         Kind::Adhoc => None,
@@ -69,7 +70,7 @@ pub async fn run_sync(
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => None,
-        opened = open(paths, job) => Some(opened),
+        opened = open(paths, job, keys) => Some(opened),
     };
     let report = match opened {
         None => settled(Report { cancelled: true, ..Report::default() }),
@@ -128,13 +129,17 @@ pub async fn forecast_sync(
     control: RunControl,
 ) -> Result<JobForecast, JobError> {
     job.check()?;
-    refuse_keys(job)?;
+    let keys = config::encryption_keys::of_job(paths, job)?;
+    if job.direction() == SyncDirection::Pull && !keys.is_empty() {
+        // Which chunks are here already shows only when they are decrypted.
+        return Err(JobError::Unusable("a dry run cannot tell what a pull that decrypts would fetch".to_owned()));
+    }
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => return Err(stopped().into()),
-        opened = open(paths, job) => opened,
+        opened = open(paths, job, keys) => opened,
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
@@ -156,21 +161,6 @@ pub async fn forecast_sync(
     Ok(JobForecast { forecast, elapsed: start.elapsed() })
 }
 
-/// Refuses a job whose keys a run would not use: a push that was meant to be encrypted must not go out plain.
-fn refuse_keys(job: &SyncJobConfig) -> Result<(), JobError> {
-    let (key, what) = match job.direction() {
-        SyncDirection::Push if job.active_encryption_key.is_some() => {
-            ("active-encryption-key", "encrypt what it pushes")
-        }
-        SyncDirection::Pull if !job.associated_key.is_empty() => ("associated-key", "decrypt what it pulls"),
-        _ => return Ok(()),
-    };
-    Err(JobError::Unusable(format!(
-        "job '{}' has `{key}`, but this version cannot {what}; to run it without: sync-job update {} --delete {key}",
-        job.id, job.id
-    )))
-}
-
 /// Both ends of a run, ready.
 struct Ends {
     options: JobOptions,
@@ -179,7 +169,7 @@ struct Ends {
     traffic: Option<Arc<Traffic>>,
 }
 
-async fn open(paths: &Paths, job: &SyncJobConfig) -> Result<Ends, JobError> {
+async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result<Ends, JobError> {
     let here = Place::Local(job.store.clone());
     let there = match &job.remote {
         Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
@@ -200,7 +190,25 @@ async fn open(paths: &Paths, job: &SyncJobConfig) -> Result<Ends, JobError> {
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
-    Ok(Ends { options, source: source.source, target: target.target, traffic })
+    let (source, target) = with_keys(source.source, target.target, options.direction, keys);
+    Ok(Ends { options, source, target, traffic })
+}
+
+/// Puts encryption or decryption between the ends: a push has one key at most, a pull decrypts with any.
+fn with_keys(
+    source: Arc<dyn Source>,
+    target: Arc<dyn Target>,
+    direction: Direction,
+    keys: Vec<CryptKey>,
+) -> (Arc<dyn Source>, Arc<dyn Target>) {
+    match direction {
+        Direction::Push => match keys.into_iter().next() {
+            Some(key) => (Arc::new(EncryptingSource::new(source, key)), target),
+            None => (source, target),
+        },
+        Direction::Pull if keys.is_empty() => (source, target),
+        Direction::Pull => (source, Arc::new(DecryptingTarget::new(target, keys))),
+    }
 }
 
 /// Bytes per second; 0 means no limit in a file.
@@ -302,18 +310,6 @@ mod tests {
         let nested = SyncJobConfig { ns: Some("a/b".parse().unwrap()), ..job(None) };
         assert_eq!(job_worker_id(&nested), "-:there:local:a/b:pbs2-local");
         assert_eq!(upid(&nested, Kind::Adhoc).worker_id.as_deref(), Some("local"));
-    }
-
-    #[test]
-    fn a_job_that_should_encrypt_or_decrypt_is_refused_rather_than_run_plain() {
-        let key = || "offsite".to_owned();
-        let push = SyncJobConfig { sync_direction: Some(SyncDirection::Push), ..job(Some("pbs2")) };
-        let encrypting = SyncJobConfig { active_encryption_key: Some(key()), ..push.clone() };
-        let message = refuse_keys(&encrypting).unwrap_err().to_string();
-        assert!(message.contains("--delete active-encryption-key"), "{message}");
-        assert!(refuse_keys(&SyncJobConfig { associated_key: vec![key()], ..job(Some("pbs2")) }).is_err());
-        // A push only keeps its associated keys, so that nobody deletes them.
-        assert!(refuse_keys(&SyncJobConfig { associated_key: vec![key()], ..push }).is_ok());
     }
 
     #[test]

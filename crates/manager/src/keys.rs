@@ -1,5 +1,7 @@
 //! Encryption keys given on the command line.
 
+use std::fmt::Display;
+
 use anyhow::{Context as _, Result};
 use clap::Args;
 use formats::{CryptKey, KeyFile};
@@ -25,13 +27,17 @@ impl KeyArgs {
         let Some(file) = &self.keyfile else { return Ok(None) };
         let path = file.path().display();
         let keyfile = KeyFile::parse(&file.read_small()?).with_context(|| format!("{path} is no key file"))?;
-        if keyfile.is_protected() && self.key_password_file.is_none() {
-            return Err(Hinted::new(format!("the key in {path} is protected by a password"))
-                .hint("give it with --key-password-file FILE, or - for standard input")
-                .into());
-        }
-        let password = self.key_password_file.as_ref().map(SecretSource::read).transpose()?;
-        let key = keyfile.unlock(password.as_deref()).with_context(|| format!("cannot open the key in {path}"))?;
-        Ok(Some(key))
+        unlock(&keyfile, &path, self.key_password_file.as_ref()).map(Some)
     }
+}
+
+/// Opens the key of the file at `path`, with the password from `source` where it needs one.
+pub(crate) fn unlock(file: &KeyFile, path: &impl Display, source: Option<&SecretSource>) -> Result<CryptKey> {
+    if file.is_protected() && source.is_none() {
+        return Err(Hinted::new(format!("the key in {path} is protected by a password"))
+            .hint("give it with --key-password-file FILE, or - for standard input")
+            .into());
+    }
+    let password = source.map(SecretSource::read).transpose()?;
+    file.unlock(password.as_deref()).with_context(|| format!("cannot open the key in {path}"))
 }

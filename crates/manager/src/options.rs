@@ -134,11 +134,11 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
     pub(crate) unmount_on_done: Option<bool>,
 
-    /// Encrypt plain snapshots with this key while pushing
+    /// Encrypt plain snapshots with this key of `encryption-key list` while pushing
     #[arg(long, value_name = "KEY", help_heading = "Job")]
     pub(crate) active_encryption_key: Option<String>,
 
-    /// Keep this key with the job (repeatable)
+    /// Pull: decrypt snapshots under this key. Push: keep this key from being removed (repeatable)
     #[arg(long, value_name = "KEY", help_heading = "Job")]
     pub(crate) associated_key: Vec<String>,
 

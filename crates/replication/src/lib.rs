@@ -42,6 +42,6 @@ pub use rehearsal::{
 };
 pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};
 pub use traits::{
-    ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, Expectation, GroupInfo, Inventoried, OpenSnapshot,
-    Removed, SnapshotInfo, SnapshotSink, Source, Target, max_file_len,
+    ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, Expectation, GroupInfo, Inventoried,
+    OpenSnapshot, Removed, SnapshotInfo, SnapshotSink, Source, Target, max_file_len,
 };

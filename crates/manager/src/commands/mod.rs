@@ -10,6 +10,7 @@ pub(crate) mod acl;
 pub(crate) mod backup;
 pub(crate) mod cert;
 pub(crate) mod datastore;
+pub(crate) mod encryption_key;
 pub(crate) mod group;
 pub(crate) mod namespace;
 pub(crate) mod pull;
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(sync_job::Command),
+    /// Manage the keys that sync jobs encrypt and decrypt with
+    #[command(subcommand, name = "encryption-key")]
+    EncryptionKey(encryption_key::Command),
     /// Copy snapshots from a remote into a datastore of this host, once
     Pull(pull::Args),
     /// Copy snapshots from a datastore of this host to a remote, once
@@ -71,6 +75,7 @@ impl Command {
             Self::Datastore(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
+            Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
             Self::Relay(args) => args.run(ctx),

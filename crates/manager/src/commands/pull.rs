@@ -1,7 +1,7 @@
 //! `pull`.
 
 use anyhow::Result;
-use formats::{RemoteName, StoreName};
+use formats::{JobId, RemoteName, StoreName};
 
 use crate::context::Context;
 use crate::options::{Direction, OwnerOption, Pairs, ResyncOption, RunOptions, SyncOptions};
@@ -30,6 +30,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     owner: OwnerOption,
 
+    /// Decrypt snapshots under this key of `encryption-key list` (repeatable)
+    #[arg(long, value_name = "KEY", help_heading = "What to copy")]
+    decryption_key: Vec<JobId>,
+
     #[command(flatten)]
     run: RunOptions,
 }
@@ -44,6 +48,7 @@ impl Args {
         self.options.add_to(&mut pairs);
         self.resync.add_to(&mut pairs);
         self.owner.add_to(&mut pairs);
+        pairs.put_all("associated-key", &self.decryption_key);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
         crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run)
     }

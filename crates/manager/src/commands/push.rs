@@ -1,7 +1,7 @@
 //! `push`.
 
 use anyhow::Result;
-use formats::{RemoteName, StoreName};
+use formats::{JobId, RemoteName, StoreName};
 
 use crate::context::Context;
 use crate::options::{Direction, Pairs, RunOptions, SyncOptions};
@@ -24,6 +24,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: SyncOptions,
 
+    /// Encrypt plain snapshots with this key of `encryption-key list`
+    #[arg(long, value_name = "KEY", help_heading = "What to copy")]
+    encryption_key: Option<JobId>,
+
     #[command(flatten)]
     run: RunOptions,
 }
@@ -36,6 +40,7 @@ impl Args {
         pairs.put("remote-store", Some(self.remote_store));
         Direction::Push.add_to(&mut pairs);
         self.options.add_to(&mut pairs);
+        pairs.put("active-encryption-key", self.encryption_key);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
         crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run)
     }

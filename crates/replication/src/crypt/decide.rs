@@ -60,9 +60,7 @@ pub(super) fn decide<'a>(
     }
     check_signature(source, key)?;
     match existing {
-        Some(existing) if made_of(existing, source) => {
-            Ok(if anew { Way::Decrypt(key) } else { Way::Unchanged(key) })
-        }
+        Some(existing) if made_of(existing, source) => Ok(if anew { Way::Decrypt(key) } else { Way::Unchanged(key) }),
         Some(_) => Err(refuse("its decrypted copy at the target was not made of the snapshot at the source")),
         None => Ok(Way::Decrypt(key)),
     }

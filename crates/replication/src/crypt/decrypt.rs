@@ -210,8 +210,7 @@ impl SnapshotSink for DecryptingSink {
         let known: Vec<ChunkRef> =
             chunks.iter().filter_map(|chunk| self.name_of(chunk).map(|name| plain(chunk, name))).collect();
         let missing: HashSet<ChunkRef> = self.inner.missing(&known).await?.into_iter().collect();
-        let lacking =
-            |chunk: &&ChunkRef| self.name_of(chunk).is_none_or(|name| missing.contains(&plain(chunk, name)));
+        let lacking = |chunk: &&ChunkRef| self.name_of(chunk).is_none_or(|name| missing.contains(&plain(chunk, name)));
         Ok(chunks.iter().filter(lacking).copied().collect())
     }
 

@@ -74,8 +74,7 @@ impl Engine {
             return self.copy_open(job, snapshot, None, open.as_ref(), slot).await;
         };
         let expected = self.expect(job, open.as_ref(), sink.as_ref(), true, slot).await?;
-        let ledger =
-            if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
+        let ledger = if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
         self.fill(open.as_ref(), sink.as_ref(), &ledger, slot).await?;
         let mut manifest = open.manifest().clone();
         let mut blob = open.manifest_blob().clone();

@@ -207,6 +207,22 @@ impl MemoryStore {
         self
     }
 
+    /// Puts another chunk in the place of a stored one.
+    pub fn replace_chunk(&self, digest: ChunkDigest, blob: DataBlob) -> &Self {
+        self.lock().chunks.insert(digest, blob);
+        self
+    }
+
+    /// Moves a file between two snapshots of a group, past their manifests.
+    pub fn move_file(&self, namespace: &str, group: &str, (from, to): (i64, i64), name: &str) -> &Self {
+        let name: ArchiveName = name.parse().expect("an archive name");
+        let mut file = None;
+        self.edit(namespace, group, from, |snapshot| file = snapshot.files.remove(&name));
+        self.edit(namespace, group, to, |snapshot| {
+            snapshot.files.insert(name, file.expect("a file"));
+        })
+    }
+
     /// Takes a snapshot away.
     pub fn forget(&self, namespace: &str, group: &str, time: i64) -> &Self {
         let namespace: Namespace = namespace.parse().expect("a namespace");
