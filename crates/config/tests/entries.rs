@@ -10,7 +10,7 @@ use config::{
     ConfigDigest, ConfigError, DatastoreConfig, RemoteConfig, SyncDirection, SyncJobConfig, TransferMode,
     TransferOrder, datastores,
     datastores::{JobConfigs, SyncLevel},
-    from_pairs, patch, remotes, sync_jobs,
+    encryption_keys, from_pairs, patch, remotes, sync_jobs,
 };
 
 fn remote(name: &str) -> RemoteConfig {
@@ -176,6 +176,10 @@ fn jobs_that_contradict_themselves_are_not_created() {
 #[test]
 fn an_encryption_key_that_is_replaced_stays_associated() {
     let root = Root::new();
+    for id in ["key1", "key2"] {
+        let key = formats::CryptKey::generate().unwrap();
+        encryption_keys::add(&root.paths, &n(id), &key, None, 0, 0).unwrap();
+    }
     sync_jobs::create(&root.paths, &SyncJobConfig { active_encryption_key: Some("key1".into()), ..push("job") })
         .unwrap();
     let set = |key: Option<&str>| {

@@ -4,6 +4,7 @@
 
 mod backup_restore;
 mod host;
+mod keys;
 mod rules;
 mod servers;
 mod settings;

@@ -84,6 +84,9 @@ fn a_remote_that_a_job_names_stays() {
 #[test]
 fn a_job_takes_every_property_and_booleans_with_and_without_value() {
     let host = Host::with_stores(&["store", "other"]);
+    host.run(&["encryption-key", "create", "key1"]);
+    assert_eq!(host.run_with(&["user", "create", "sync@pbs", "--password-file", "-"], "long enough").code, 0);
+    host.ok(&["acl", "update", "/system/encryption-keys/key1", "Admin", "--auth-id", "sync@pbs"]);
     let answer = host.run(&[
         "sync-job",
         "create",

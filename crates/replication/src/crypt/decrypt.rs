@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use formats::{
     ArchiveName, AuthId, ChunkDigest, CryptKey, CryptMode, DataBlob, FileInfo, Fingerprint, GroupId, Index,
-    MAX_BLOB_PLAIN, Manifest, Namespace, RSA_KEY_NAME, SnapshotId,
+    ListingFingerprint, MAX_BLOB_PLAIN, Manifest, Namespace, RSA_KEY_NAME, SnapshotId,
 };
 
 use super::decide::{Way, decide};
@@ -64,12 +64,24 @@ impl Inventoried for DecryptingTarget {
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         self.inner.snapshots(namespace, group).await
     }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        self.inner.fingerprint(below, max_depth).await
+    }
 }
 
 #[async_trait]
 impl Target for DecryptingTarget {
     fn shares_chunks(&self) -> bool {
         self.inner.shares_chunks()
+    }
+
+    fn lends_chunks(&self) -> bool {
+        self.inner.lends_chunks()
     }
 
     async fn create_namespace(&self, namespace: &Namespace) -> Result<(), EndError> {
@@ -212,6 +224,10 @@ impl SnapshotSink for DecryptingSink {
         let missing: HashSet<ChunkRef> = self.inner.missing(&known).await?.into_iter().collect();
         let lacking = |chunk: &&ChunkRef| self.name_of(chunk).is_none_or(|name| missing.contains(&plain(chunk, name)));
         Ok(chunks.iter().filter(lacking).copied().collect())
+    }
+
+    fn asks_at_once(&self) -> usize {
+        self.inner.asks_at_once()
     }
 
     async fn put_chunk(&self, archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use formats::{
     ArchiveKind, ArchiveName, ChunkDigest, CryptKey, CryptMode, DataBlob, FileInfo, Fingerprint, GroupId,
-    MAX_BLOB_PLAIN, Manifest, Namespace, SnapshotId,
+    ListingFingerprint, MAX_BLOB_PLAIN, Manifest, Namespace, SnapshotId,
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
@@ -179,6 +179,14 @@ impl Inventoried for EncryptingSource {
 
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
         self.inner.snapshots(namespace, group).await
+    }
+
+    async fn fingerprint(
+        &self,
+        below: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Option<ListingFingerprint>, EndError> {
+        self.inner.fingerprint(below, max_depth).await
     }
 }
 
