@@ -72,7 +72,7 @@ fn a_key_that_is_not_there_is_named_before_anything_is_connected_to() {
         "--store",
         "store",
         "--remote-store",
-        "x",
+        "other",
         "--active-encryption-key",
         "k12",
     ]);
