@@ -353,3 +353,105 @@ fn a_proxy_that_cannot_be_used_is_refused_with_its_line() {
 
     assert!(said.err.contains("http-proxy") && said.err.contains("only http://"), "{said:#?}");
 }
+
+/// Copies `from` to `into` on one host.
+fn local_job(site: &Site, more: &[&str]) {
+    let job = ["sync-job", "create", "job", "--store", "into", "--remote-store", "from"];
+    site.run([&job[..], more].concat()).well();
+}
+
+/// Damages the only chunk of a datastore that has `bytes` or more on disk, keeping its length.
+fn damage_a_chunk(store: &std::path::Path, bytes: u64) {
+    let mut directories = vec![store.join(".chunks")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                directories.push(entry.path());
+            } else if meta.len() >= bytes {
+                let mut content = fs::read(entry.path()).unwrap();
+                let middle = content.len() / 2;
+                content[middle] ^= 1;
+                fs::write(entry.path(), content).unwrap();
+                return;
+            }
+        }
+    }
+    panic!("no chunk of {bytes} bytes");
+}
+
+fn two_stores() -> Site {
+    let site = Site::new();
+    site.datastore("from");
+    site.datastore("into");
+    site.back_up("from", "host/a", 1_700_000_000, "drive", &noise(9, 5 << 20));
+    site
+}
+
+#[test]
+fn what_is_copied_is_verified_if_the_job_or_the_datastore_says_so() {
+    let site = two_stores();
+    let state = |site: &Site| {
+        let list = site.words("snapshot list into").well().json();
+        list[0]["verification"]["state"].clone()
+    };
+    local_job(&site, &[]);
+    site.words("sync-job run job").well();
+    assert_eq!(state(&site), Value::Null);
+
+    site.run(["snapshot", "forget", "into", "host/a/2023-11-14T22:13:20Z"]).well();
+    site.run(["sync-job", "update", "job", "--verify"]).well();
+    site.words("sync-job run job").well();
+    assert_eq!(state(&site), "ok");
+
+    site.run(["snapshot", "forget", "into", "host/a/2023-11-14T22:13:20Z"]).well();
+    site.run(["sync-job", "update", "job", "--delete", "verify"]).well();
+    site.run(["datastore", "update", "into", "--verify-new", "true"]).well();
+    site.words("sync-job run job").well();
+    assert_eq!(state(&site), "ok");
+}
+
+#[test]
+fn with_verify_a_damaged_chunk_that_the_previous_snapshot_names_is_sent_again() {
+    let site = two_stores();
+    local_job(&site, &["--verify"]);
+    site.words("sync-job run job").well();
+    damage_a_chunk(&site.path("into"), 4 << 20);
+    site.back_up("from", "host/a", 1_700_000_100, "drive", &noise(9, 5 << 20));
+
+    let report = site.words("sync-job run job").well().json();
+
+    assert_eq!(crate::site::count(&report, "chunks-transferred"), 1, "{report:#}");
+    site.run(["snapshot", "verify", "into", "--output-format", "json"]).well();
+}
+
+#[test]
+fn a_push_does_not_promise_to_verify() {
+    let site = two_stores();
+    let job =
+        ["--store", "from", "--remote", "peer", "--remote-store", "theirs", "--sync-direction", "push", "--verify"];
+    let said = site.run([&["sync-job", "create", "out"], &job[..]].concat()).ended(2);
+    assert!(said.err.contains("verify-new"), "{said:#?}");
+    site.run(["push", "from", "peer", "theirs", "--verify"]).ended(2);
+}
+
+#[test]
+fn rates_hold_between_two_datastores_of_one_host_and_a_schedule_overrides_them() {
+    let site = two_stores();
+    let seconds = |said: Said| said.well().json()["elapsed-seconds"].as_f64().unwrap();
+    local_job(&site, &["--rate-in", "2MiB", "--burst-in", "1MiB"]);
+    // 5 MiB at 2 MiB/s.
+    let limited = seconds(site.words("sync-job run job"));
+    assert!(limited > 1.5, "{limited} s");
+
+    site.run(["snapshot", "forget", "into", "host/a/2023-11-14T22:13:20Z"]).well();
+    site.back_up("from", "host/a", 1_700_000_200, "drive", &noise(10, 40 << 20));
+    site.run(["sync-job", "update", "job", "--rate-schedule", "00:00-24:00 unlimited"]).well();
+    assert_eq!(site.words("sync-job show job").well().json()["rate-schedule"], "00:00-24:00 unlimited");
+    let unlimited = seconds(site.words("sync-job run job"));
+    assert!(unlimited < 15.0, "{unlimited} s for 40 MiB, 20 s at the job's own rate");
+
+    let said = site.run(["sync-job", "update", "job", "--rate-schedule", "mon..fry 8-18 1MiB"]).ended(2);
+    assert!(said.err.contains("`fry` is no day of the week"), "{said:#?}");
+}

@@ -60,6 +60,16 @@ impl Traffic {
         self.inbound.set_rate(rate, burst);
     }
 
+    /// Charges `bytes` that move without a connection, as from disk to disk, to both rates and waits until they are paid
+    /// for. They are no bytes on the wire and are not counted.
+    pub async fn pay(&self, bytes: u64) {
+        for direction in [&self.inbound, &self.outbound] {
+            if let Some(ticket) = direction.charge(bytes) {
+                direction.paid(ticket).await;
+            }
+        }
+    }
+
     /// Limits what is sent, as [`Traffic::set_rate_in`] does what is received.
     pub fn set_rate_out(&self, rate: Option<u64>, burst: Option<u64>) {
         self.outbound.set_rate(rate, burst);
@@ -110,12 +120,17 @@ impl Direction {
     /// Accounts for `moved` bytes; returns the ticket to wait for when the bucket has not paid for them yet.
     fn account(&self, moved: usize) -> Option<u64> {
         self.bytes.fetch_add(moved as u64, Ordering::Relaxed);
+        self.charge(moved as u64)
+    }
+
+    /// Charges the bucket; returns the ticket to wait for when it has not paid yet.
+    fn charge(&self, moved: u64) -> Option<u64> {
         if moved == 0 || !self.limited.load(Ordering::Acquire) {
             return None;
         }
         let mut bucket = self.bucket();
         let now = Instant::now();
-        let ticket = bucket.charge(moved as u64, now);
+        let ticket = bucket.charge(moved, now);
         (bucket.wait(ticket, now) != Wait::Ready).then_some(ticket)
     }
 
@@ -345,6 +360,23 @@ mod tests {
         let (first, second) = tokio::join!(one(Arc::clone(&traffic)), one(Arc::clone(&traffic)));
 
         assert!((1.8..=2.1).contains(&first) && (1.8..=2.1).contains(&second), "{first} {second}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_without_a_connection_pays_the_lower_rate_and_is_not_counted() {
+        let traffic = Traffic::new();
+        traffic.pay(1 << 40).await;
+        traffic.set_rate_in(Some(10_000), None);
+        traffic.set_rate_out(Some(100_000), None);
+        let start = Instant::now();
+
+        for _ in 0..10 {
+            traffic.pay(10_000).await;
+        }
+
+        let seconds = start.elapsed().as_secs_f64();
+        assert!((9.8..=10.1).contains(&seconds), "{seconds}");
+        assert_eq!((traffic.bytes_in(), traffic.bytes_out()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use crate::{
     error::{ConfigError, Result},
     files::{ConfigDigest, MODE_NORMAL},
     paths::Paths,
+    rate_schedule::RateSchedule,
     remotes,
     store::{Entry, Loaded, SectionFile, rules},
 };
@@ -123,6 +124,12 @@ pub struct SyncJobConfig {
     /// Burst for sent bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst_out: Option<ByteSize>,
+    /// Rates that hold at certain times of the week instead of `rate-in` and `rate-out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_schedule: Option<RateSchedule>,
+    /// Read each snapshot back after it was copied; as the target's `verify-new` says if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
     /// Groups processed at the same time, 1 to 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_threads: Option<u8>,
@@ -174,6 +181,8 @@ impl SyncJobConfig {
             burst_in: None,
             rate_out: None,
             burst_out: None,
+            rate_schedule: None,
+            verify: None,
             worker_threads: None,
             schedule: None,
             run_on_mount: None,
@@ -257,6 +266,12 @@ impl Entry for SyncJobConfig {
         if self.remote.is_none() && self.store == self.remote_store {
             return Err(ConfigError::invalid("remote-store", "source and target are the same datastore"));
         }
+        if push && self.verify.is_some() {
+            return Err(ConfigError::invalid(
+                "verify",
+                "is for pulls; after a push the remote verifies if its datastore has verify-new",
+            ));
+        }
         if push && self.resync_corrupt.is_some() {
             return Err(ConfigError::invalid("resync-corrupt", "is for pulls; remove it from a push"));
         }
@@ -326,6 +341,7 @@ impl SyncJobConfig {
         }
         (back.rate_in, back.burst_in) = (self.rate_out.clone(), self.burst_out.clone());
         (back.rate_out, back.burst_out) = (self.rate_in.clone(), self.burst_in.clone());
+        back.rate_schedule = self.rate_schedule.clone();
         back.owner = self.owner.clone();
         back.max_depth = self.max_depth;
         back.group_filter = self.group_filter.clone();

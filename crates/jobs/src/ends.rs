@@ -11,6 +11,7 @@ use formats::{AuthId, Namespace, RemoteName, StoreName};
 use replication::{GroupInfo, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Source, Target};
 
 use crate::error::JobError;
+use crate::task::{new_upid, superuser};
 
 /// Where snapshots are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,14 +128,27 @@ pub fn proxy_for(paths: &Paths, remote: &RemoteConfig) -> Result<Option<Proxy>, 
 /// # Errors
 /// As [`open_store`] and [`open_remote`]; and a datastore that is offline for maintenance.
 pub fn open_source(paths: &Paths, place: &Place, identity: &AuthId) -> Result<SourceEnd, JobError> {
+    open_source_paced(paths, place, identity, None)
+}
+
+/// As [`open_source`]; what is read from a datastore of this host is held to the rates of `pace`.
+pub(crate) fn open_source_paced(
+    paths: &Paths,
+    place: &Place,
+    identity: &AuthId,
+    pace: Option<Arc<Traffic>>,
+) -> Result<SourceEnd, JobError> {
     match place {
         Place::Local(name) => {
             let store = open_for(paths, name, Access::Read)?;
             let mut source = LocalSource::new(store);
+            if let Some(pace) = &pace {
+                source = source.paced(Arc::clone(pace));
+            }
             if !identity.is_root() {
                 source = source.only(readable_by(paths, name, identity)?);
             }
-            Ok(SourceEnd { source: Arc::new(source), traffic: None })
+            Ok(SourceEnd { source: Arc::new(source), traffic: pace })
         }
         Place::Remote(remote, store) => {
             let (remote, traffic) = open_remote(paths, remote)?;
@@ -148,10 +162,25 @@ pub fn open_source(paths: &Paths, place: &Place, identity: &AuthId) -> Result<So
 /// # Errors
 /// As [`open_source`]; a datastore that is read-only for maintenance; a remote that does not let us in.
 pub async fn open_target(paths: &Paths, place: &Place) -> Result<TargetEnd, JobError> {
+    open_target_verified(paths, place, Some(false)).await
+}
+
+/// As [`open_target`]; in a datastore of this host each snapshot is read back after it was written if `verify` says so,
+/// or, if it says nothing, the datastore's `verify-new` does.
+pub(crate) async fn open_target_verified(
+    paths: &Paths,
+    place: &Place,
+    verify: Option<bool>,
+) -> Result<TargetEnd, JobError> {
     match place {
         Place::Local(name) => {
             let store = open_for(paths, name, Access::Write)?;
-            Ok(TargetEnd { target: Arc::new(LocalTarget::new(store)?), traffic: None, identity: None })
+            let mut target = LocalTarget::new(store)?;
+            let verify_new = || Ok::<_, JobError>(store_config(paths, name)?.verify_new == Some(true));
+            if verify.map_or_else(verify_new, Ok)? {
+                target = target.verifying(new_upid("verify", Some(name.to_string()), superuser()));
+            }
+            Ok(TargetEnd { target: Arc::new(target), traffic: None, identity: None })
         }
         Place::Remote(remote, store) => {
             let (remote, traffic) = open_remote(paths, remote)?;

@@ -9,6 +9,7 @@ mod ends;
 mod error;
 mod forecast;
 mod lock;
+mod rates;
 mod receipt;
 mod relay;
 mod report;

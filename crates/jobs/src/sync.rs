@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use client::Traffic;
-use config::{ByteSize, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
+use config::{Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, CryptKey, FilterSet, Upid};
 use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
@@ -13,10 +13,11 @@ use replication::{
     TransferOrder,
 };
 
-use crate::ends::{Place, open_source, open_target};
+use crate::ends::{Place, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
 use crate::lock::JobLock;
+use crate::rates::{Rates, local_now};
 use crate::receipt::Receipts;
 use crate::report::JobReport;
 use crate::task::{new_upid, now, superuser};
@@ -78,7 +79,12 @@ pub async fn run_sync(
         Some(Ok(mut ends)) => {
             ends.options.allow_removals = this_run.allow_removals;
             traffic = ends.traffic.take();
-            run(paths, job, kind, &ends, &control, monitor).await
+            let rates = Rates::of(job);
+            tokio::select! {
+                biased;
+                never = rates.follow(traffic.as_deref(), local_now) => match never {},
+                report = run(paths, job, kind, &ends, &control, monitor) => report,
+            }
         }
     };
     drop(lock);
@@ -179,12 +185,13 @@ async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result
         SyncDirection::Pull => (there, here),
         SyncDirection::Push => (here, there),
     };
-    let source = open_source(paths, &from, &job.owner())?;
-    let target = open_target(paths, &to).await?;
+    // Between two datastores of this host there is no line whose bytes could be held to a rate.
+    let pace = job.remote.is_none().then(Traffic::new);
+    let source = open_source_paced(paths, &from, &job.owner(), pace)?;
+    let target = open_target_verified(paths, &to, job.verify).await?;
     let traffic = source.traffic.or(target.traffic);
     if let Some(traffic) = &traffic {
-        traffic.set_rate_in(rate(job.rate_in.as_ref()), job.burst_in.as_ref().map(ByteSize::bytes));
-        traffic.set_rate_out(rate(job.rate_out.as_ref()), job.burst_out.as_ref().map(ByteSize::bytes));
+        Rates::of(job).set(traffic, local_now());
     }
     let mut options = options(job);
     if let Some(identity) = target.identity {
@@ -209,11 +216,6 @@ fn with_keys(
         Direction::Pull if keys.is_empty() => (source, target),
         Direction::Pull => (source, Arc::new(DecryptingTarget::new(target, keys))),
     }
-}
-
-/// Bytes per second; 0 means no limit in a file.
-fn rate(size: Option<&ByteSize>) -> Option<u64> {
-    size.and_then(ByteSize::as_bytes_per_second)
 }
 
 /// The job as the engine sees it.
@@ -322,12 +324,5 @@ mod tests {
         job.sync_direction = Some(SyncDirection::Push);
 
         assert_eq!((options(&job).source_ns.as_str(), options(&job).target_ns.as_str()), ("mine", "theirs"));
-    }
-
-    #[test]
-    fn a_rate_of_zero_is_no_limit() {
-        assert_eq!(rate(Some(&"0".parse().unwrap())), None);
-        assert_eq!(rate(Some(&"1 KiB".parse().unwrap())), Some(1024));
-        assert_eq!(rate(None), None);
     }
 }

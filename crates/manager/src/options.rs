@@ -1,7 +1,7 @@
 //! The options of synchronisation, under the names PBS gives them, and how they become properties of a file.
 
 use clap::{Args, ValueEnum};
-use config::ByteSize;
+use config::{ByteSize, RateSchedule};
 use formats::{AuthId, GroupFilter, Namespace, RemovalLimit};
 
 use crate::args::parse_bool;
@@ -68,6 +68,10 @@ pub(crate) struct SyncOptions {
     #[arg(long, value_name = "BYTES", help_heading = "Speed")]
     pub(crate) burst_out: Option<ByteSize>,
 
+    /// Use these rates at these times, as in "mon..fri 08:00-18:00 2MiB, 22:00-06:00 unlimited" [default: none]
+    #[arg(long, value_name = "WINDOWS", help_heading = "Speed")]
+    pub(crate) rate_schedule: Option<RateSchedule>,
+
     /// Work on this many groups at the same time
     #[arg(long, value_name = "1..32", value_parser = clap::value_parser!(u8).range(1..=32), help_heading = "Speed")]
     pub(crate) worker_threads: Option<u8>,
@@ -105,6 +109,10 @@ pub(crate) struct ResyncOption {
     /// Copy again snapshots whose local copy failed verification [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
     pub(crate) resync_corrupt: Option<bool>,
+
+    /// Read each snapshot back and verify it after it was copied [default: verify-new of the datastore]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) verify: Option<bool>,
 }
 
 /// Who owns what is copied: only where groups are created here.
@@ -242,6 +250,7 @@ impl SyncOptions {
         pairs.put("burst-in", self.burst_in.as_ref());
         pairs.put("rate-out", self.rate_out.as_ref());
         pairs.put("burst-out", self.burst_out.as_ref());
+        pairs.put("rate-schedule", self.rate_schedule.as_ref());
         pairs.put("worker-threads", self.worker_threads);
     }
 
@@ -258,6 +267,7 @@ impl ResyncOption {
         pairs.put("fill-gaps", self.fill_gaps);
         pairs.put("transfer-order", self.transfer_order.map(|order| order.name()));
         pairs.put("resync-corrupt", self.resync_corrupt);
+        pairs.put("verify", self.verify);
     }
 }
 

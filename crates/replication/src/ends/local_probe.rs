@@ -23,7 +23,10 @@ pub(super) struct LocalProbe {
 impl LocalProbe {
     pub(super) async fn open(target: &LocalTarget, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
         let (namespace, snapshot) = (asked.namespace.clone(), asked.snapshot.clone());
-        let presence = Presence::new(target.clone(), namespace.clone(), asked.base, Damaged::Left);
+        let presence = {
+            let base = asked.base.filter(|_| target.verification.is_none());
+            Presence::new(target.clone(), namespace.clone(), base, Damaged::Left)
+        };
         let mut probe = Self { target: target.clone(), namespace, snapshot, presence, existing: None };
         if asked.again {
             match probe.read(ArchiveName::manifest()).await? {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use client::Traffic;
 use datastore::{Datastore, DatastoreError, ManifestHashes, SnapshotLock, Viewer};
 use formats::{ArchiveName, AuthId, DataBlob, GroupId, ListingFingerprint, Manifest, Namespace, SnapshotId};
 use futures_util::StreamExt as _;
@@ -22,12 +23,19 @@ type Visible = dyn Fn(&Namespace, &GroupInfo) -> bool + Send + Sync;
 pub struct LocalSource {
     store: Datastore,
     visible: Option<Arc<Visible>>,
+    pace: Option<Arc<Traffic>>,
 }
 
 impl LocalSource {
     /// Makes a source of every group in `store`.
     pub fn new(store: Datastore) -> Self {
-        Self { store, visible: None }
+        Self { store, visible: None, pace: None }
+    }
+
+    /// Holds the chunks read to the rates of `pace`, for a copy to another datastore of this machine.
+    #[must_use]
+    pub fn paced(self, pace: Arc<Traffic>) -> Self {
+        Self { pace: Some(pace), ..self }
     }
 
     /// Restricts it to the groups that `visible` lets pass: what the identity of the job may read.
@@ -174,7 +182,9 @@ impl Source for LocalSource {
         while_busy(is_busy, || async {
             let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
             match blocking(move || LocalSnapshot::open(store, ns, id)).await? {
-                Ok(open) => Ok(Some(Box::new(open) as Box<dyn OpenSnapshot>)),
+                Ok(open) => {
+                    Ok(Some(Box::new(LocalSnapshot { pace: self.pace.clone(), ..open }) as Box<dyn OpenSnapshot>))
+                }
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(error) if error.is_corrupt() => {
                     Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
@@ -193,6 +203,7 @@ struct LocalSnapshot {
     snapshot: SnapshotId,
     manifest: Manifest,
     blob: DataBlob,
+    pace: Option<Arc<Traffic>>,
     _lock: SnapshotLock,
 }
 
@@ -200,7 +211,7 @@ impl LocalSnapshot {
     fn open(store: Datastore, namespace: Namespace, snapshot: SnapshotId) -> Result<Self, DatastoreError> {
         let lock = store.lock_snapshot_shared(&namespace, &snapshot)?;
         let (manifest, blob) = store.manifest(&namespace, &snapshot)?;
-        Ok(Self { store, namespace, snapshot, manifest, blob, _lock: lock })
+        Ok(Self { store, namespace, snapshot, manifest, blob, pace: None, _lock: lock })
     }
 
     async fn read(&self, name: ArchiveName) -> Result<Option<Bytes>, EndError> {
@@ -246,6 +257,9 @@ impl OpenSnapshot for LocalSnapshot {
         stream::iter(chunks)
             .map(move |chunk| async move {
                 let read = self.store.chunks().read(&chunk.digest).await;
+                if let (Some(pace), Ok(blob)) = (&self.pace, &read) {
+                    pace.pay(blob.encoded_len()).await;
+                }
                 (chunk, read.map_err(EndError::from))
             })
             .buffer_unordered(at_once)

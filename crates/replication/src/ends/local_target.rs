@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, WriterGuard};
+use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, VerifyCache, WriterGuard};
 use formats::{
     ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, ListingFingerprint, Manifest, Namespace,
-    SnapshotId, sha256,
+    SnapshotId, Upid, sha256,
 };
 use tokio::sync::Semaphore;
 
@@ -36,6 +36,14 @@ pub struct LocalTarget {
     pub(super) store: Datastore,
     pub(super) reading: Arc<Semaphore>,
     _writing: Arc<WriterGuard>,
+    pub(super) verification: Option<Arc<Verification>>,
+}
+
+/// Reading back what was written.
+pub(super) struct Verification {
+    /// Each chunk is read once in a run.
+    cache: VerifyCache,
+    upid: Upid,
 }
 
 impl LocalTarget {
@@ -49,7 +57,33 @@ impl LocalTarget {
                 .caused_by(error)
                 .with_hint("another program holds the datastore, perhaps for garbage collection; try again later")
         })?;
-        Ok(Self { store, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), _writing: Arc::new(writing) })
+        Ok(Self {
+            store,
+            reading: Arc::new(Semaphore::new(READ_AT_ONCE)),
+            _writing: Arc::new(writing),
+            verification: None,
+        })
+    }
+
+    /// Verifies every snapshot by reading it back after it was committed, and keeps the result with it under the name
+    /// `upid`. No chunk counts as there before it was read and checked, whoever names it.
+    #[must_use]
+    pub fn verifying(self, upid: Upid) -> Self {
+        Self { verification: Some(Arc::new(Verification { cache: VerifyCache::new(), upid })), ..self }
+    }
+
+    /// Reads a committed snapshot back.
+    async fn verify(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        let Some(verification) = &self.verification else { return Ok(()) };
+        let upid = verification.upid.clone();
+        let report = self.store.verify_snapshot(namespace, snapshot, &verification.cache, upid).await?;
+        if let Some(reason) = &report.skipped {
+            tracing::warn!("{snapshot} in {} was copied but not verified: {reason}", self.describe());
+        }
+        let Some(first) = report.problems.first() else { return Ok(()) };
+        let message = format!("copied, but reading it back failed: {}: {}", first.file, first.message);
+        Err(EndError::skip(message)
+            .with_hint("the result is kept with the snapshot; check the disk, then copy it again with resync-corrupt"))
     }
 
     /// Locks the group, making it where it is missing, and checks its owner. Waits a little for a busy one.
@@ -86,7 +120,12 @@ impl LocalTarget {
     ) -> Box<dyn SnapshotSink> {
         Box::new(LocalSink {
             target: self.clone(),
-            presence: Presence::new(self.clone(), staged.namespace().clone(), base, Damaged::SetAside),
+            presence: Presence::new(
+                self.clone(),
+                staged.namespace().clone(),
+                base.filter(|_| self.verification.is_none()), // who verifies counts nothing unread
+                Damaged::SetAside,
+            ),
             staged: Arc::new(staged),
             existing,
         })
@@ -274,8 +313,11 @@ impl SnapshotSink for LocalSink {
 
     async fn commit(self: Box<Self>, _manifest: &Manifest, blob: &DataBlob) -> Result<(), EndError> {
         let blob = blob.clone();
+        let target = self.target.clone();
+        let (namespace, snapshot) = (self.staged.namespace().clone(), self.staged.snapshot().clone());
         let staged = self.into_staged()?;
-        Ok(blocking(move || staged.commit(&blob)).await??)
+        blocking(move || staged.commit(&blob)).await??;
+        target.verify(&namespace, &snapshot).await
     }
 
     async fn abandon(self: Box<Self>) {
