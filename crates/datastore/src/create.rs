@@ -30,7 +30,8 @@ const NO_ACCESS_TIMES: &str = "is on a file system that does not set access time
 /// How to make a datastore.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CreateOptions {
-    /// Attach the datastore that is there, after checking it as a Proxmox Backup Server does.
+    /// Attach the datastore that is there: every directory must be there and belong to the right owner; a mode that a
+    /// Proxmox Backup Server would refuse (after a copy or an unpacked archive, say) is set right.
     pub reuse: bool,
     /// Who everything shall belong to (needs root), or must belong to with `reuse`. Default: the caller.
     pub owner: Option<(Uid, Gid)>,
@@ -164,7 +165,8 @@ fn for_all_chunk_dirs(chunks: &Path, work: impl Fn(&Path) -> Result<()> + Sync) 
     })
 }
 
-/// Checks what a Proxmox Backup Server checks before it attaches a datastore: exact modes and owners, every directory.
+/// Checks what a Proxmox Backup Server checks before it attaches a datastore: every directory, owners, exact modes. Modes
+/// that differ are set, since nothing is lost by it and that server would refuse the datastore otherwise.
 fn check(root: &Path, owner: Option<(Uid, Gid)>) -> Result<()> {
     // The way to it may be a symbolic link; what is in it may not.
     let real = root.canonicalize();
@@ -194,16 +196,16 @@ fn check_entry(path: &Path, dir: bool, mode: u32, owner: Option<(Uid, Option<Gid
     if meta.is_dir() != dir || (!dir && !meta.is_file()) {
         return Err(unsuitable(path, if dir { "is not a directory" } else { "is not a regular file" }));
     }
-    let found = meta.mode() & 0o777;
-    if found != mode {
-        return Err(unsuitable(path, format!("has mode {found:04o}, a datastore needs {mode:04o}")));
-    }
     if let Some((uid, gid)) = owner {
         let wrong_group = gid.is_some_and(|gid| gid.as_raw() != meta.gid());
         if meta.uid() != uid.as_raw() || wrong_group {
             let wanted = gid.map_or_else(|| uid.to_string(), |gid| format!("{uid}:{gid}"));
             return Err(unsuitable(path, format!("belongs to {}:{}, not to {wanted}", meta.uid(), meta.gid())));
         }
+    }
+    let found = meta.mode() & 0o777;
+    if found != mode && fs::set_permissions(path, fs::Permissions::from_mode(mode)).is_err() {
+        return Err(unsuitable(path, format!("has mode {found:04o}, a datastore needs {mode:04o}")));
     }
     Ok(())
 }
