@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test stops at the first surprise")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::filled;
 use datastore::fixtures::{FIXTURE_OWNER, TestStore, noise};
 use datastore::{Datastore, StoreConfig, SyncLevel};
 use formats::{ChunkDigest, CryptKey, Namespace, VerifyResult};
@@ -57,20 +60,6 @@ fn chunks(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = tree(root);
     files.retain(|path, _| path.starts_with(".chunks"));
     files
-}
-
-fn filled() -> TestStore {
-    let source = TestStore::new("source");
-    let image = noise(1, 9 << 20);
-    let mut later = image.clone();
-    later[5 << 20] ^= 1;
-    source.backup("", "vm/100", 1_700_000_000, &[("disk.img", &image), ("vm.conf", b"cores: 4")]);
-    source.backup("", "vm/100", 1_700_000_100, &[("disk.img", &later), ("vm.conf", b"cores: 4")]);
-    source.backup("site/lab", "host/elsa", 1_700_000_050, &[("root.pxar", &noise(2, 300_000))]);
-    let key = CryptKey::from_bytes([9; 32]);
-    source.encrypted_backup("site", "ct/7", 1_700_000_060, &[("root.pxar", &noise(3, 200_000))], &key);
-    source.signed_backup("site", "ct/8", 1_700_000_070, &[("root.pxar", &noise(4, 200_000))], &key);
-    source
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

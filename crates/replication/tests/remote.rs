@@ -7,16 +7,19 @@ mod pairs;
 #[path = "rehearsals/remote.rs"]
 mod rehearsals;
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use client::{Credentials, Remote, RemoteAddress, Traffic, Trust};
+use common::filled;
 use config::acl::{AclAction, AclChange, AclPath, Role};
 use config::{DatastoreConfig, Paths, ServerConf, TokenConfig, UserConfig};
 use datastore::fixtures::{TestStore, noise};
 use datastore::{CreateOptions, Datastore, StoreConfig, SyncLevel};
-use formats::{AuthId, CryptKey, DataBlob, Manifest, Namespace, StoreName};
+use formats::{AuthId, DataBlob, Manifest, Namespace, StoreName};
 use replication::{
     Direction, Event, JobOptions, LocalSource, LocalTarget, Monitor, RemoteSource, RemoteTarget, Report, RunControl,
     RunResult, Silent, run,
@@ -144,20 +147,6 @@ impl TestServer {
 
 fn pull_options() -> JobOptions {
     JobOptions::new(Direction::Pull, "root@pam".parse().unwrap())
-}
-
-fn filled() -> TestStore {
-    let source = TestStore::new("source");
-    let image = noise(1, 9 << 20);
-    let mut later = image.clone();
-    later[5 << 20] ^= 1;
-    source.backup("", "vm/100", 1_700_000_000, &[("disk.img", &image), ("vm.conf", b"cores: 4")]);
-    source.backup("", "vm/100", 1_700_000_100, &[("disk.img", &later), ("vm.conf", b"cores: 4")]);
-    source.backup("site/lab", "host/elsa", 1_700_000_050, &[("root.pxar", &noise(2, 300_000))]);
-    let key = CryptKey::from_bytes([9; 32]);
-    source.encrypted_backup("site", "ct/7", 1_700_000_060, &[("root.pxar", &noise(3, 200_000))], &key);
-    source.signed_backup("site", "ct/8", 1_700_000_070, &[("root.pxar", &noise(4, 200_000))], &key);
-    source
 }
 
 /// All snapshot files below a datastore with their bytes.
