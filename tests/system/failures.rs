@@ -2,26 +2,9 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::site::{Said, Server, Site, noise};
+use crate::site::{Said, Site, Strangers, noise};
 
-struct Scene {
-    source: Site,
-    target: Site,
-    server: Server,
-    secret: String,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let (source, target) = (Site::new(), Site::new());
-        source.datastore("src");
-        source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(1, 5 << 20));
-        target.datastore("dst");
-        let secret = source.token("sync", "DatastoreReader", "/datastore/src");
-        let server = source.serve();
-        Self { source, target, server, secret }
-    }
-
+impl Strangers {
     fn remote(&self, name: &str, address: SocketAddr, secret: &str, fingerprint: &str) {
         self.target.try_remote(name, address, "sync@pbs!run", secret, fingerprint).well();
     }
@@ -33,7 +16,7 @@ impl Scene {
 
 /// Asserts that a run failed with a message that holds all `words`, and that nothing became visible.
 #[track_caller]
-fn refused(scene: &Scene, said: Said, words: &[&str]) {
+fn refused(scene: &Strangers, said: Said, words: &[&str]) {
     let said = said.ended(1);
     let all = format!("{}\n{}", said.out, said.err).to_lowercase();
     for word in words {
@@ -44,7 +27,7 @@ fn refused(scene: &Scene, said: Said, words: &[&str]) {
 
 #[test]
 fn wrong_secret() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.remote("peer", scene.server.address, "not-the-secret", &scene.source.fingerprint());
 
     refused(&scene, scene.target.words("pull peer src dst"), &["authentication", "sync@pbs!run"]);
@@ -52,7 +35,7 @@ fn wrong_secret() {
 
 #[test]
 fn wrong_fingerprint() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     let wrong = ["00"; 32].join(":");
     scene.remote("peer", scene.server.address, &scene.secret, &wrong);
 
@@ -63,7 +46,7 @@ fn wrong_fingerprint() {
 
 #[test]
 fn refused_connection() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     scene.remote("peer", free, &scene.secret, &scene.source.fingerprint());
 
@@ -72,7 +55,7 @@ fn refused_connection() {
 
 #[test]
 fn unknown_host() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     let secret = scene.target.path("secret");
     std::fs::write(&secret, &scene.secret).unwrap();
     let whom = ["remote", "create", "peer", "--host", "no-such-host.invalid", "--auth-id", "sync@pbs!run"];
@@ -83,7 +66,7 @@ fn unknown_host() {
 
 #[test]
 fn unknown_datastore_at_the_remote() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     // Whoever may see every datastore is told that there is none of that name.
     scene.source.run(["acl", "update", "/datastore", "DatastoreReader", "--auth-id", "sync@pbs"]).well();
     scene.source.run(["acl", "update", "/datastore", "DatastoreReader", "--auth-id", "sync@pbs!run"]).well();
@@ -94,7 +77,7 @@ fn unknown_datastore_at_the_remote() {
 
 #[test]
 fn unknown_local_datastore() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.good_remote();
 
     refused(&scene, scene.target.words("pull peer src no-such-store"), &["no-such-store", "dst"]);
@@ -102,7 +85,7 @@ fn unknown_local_datastore() {
 
 #[test]
 fn missing_namespace() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.good_remote();
 
     refused(&scene, scene.target.words("pull peer src dst --remote-ns nowhere"), &["nowhere"]);
@@ -110,7 +93,7 @@ fn missing_namespace() {
 
 #[test]
 fn missing_privilege() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.source.datastore("other");
     scene.good_remote();
 
@@ -119,7 +102,7 @@ fn missing_privilege() {
 
 #[test]
 fn a_push_without_the_right_to_write_says_which_role_is_missing() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.good_remote();
     scene.target.datastore("own");
     scene.target.back_up("own", "host/b", 1_700_000_000, "drive", &noise(2, 5 << 20));
@@ -129,7 +112,7 @@ fn a_push_without_the_right_to_write_says_which_role_is_missing() {
 
 #[test]
 fn a_filter_that_matches_nothing_is_said_aloud() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.good_remote();
 
     let said = scene.target.run(["pull", "peer", "src", "dst", "--group-filter", "group:vm/999"]);
@@ -141,7 +124,7 @@ fn a_filter_that_matches_nothing_is_said_aloud() {
 
 #[test]
 fn an_emptied_source_removes_nothing() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     scene.good_remote();
     scene.target.words("pull peer src dst").well();
     scene.source.run(["snapshot", "forget", "src", "host/a/2023-11-14T22:13:20Z"]).well();
@@ -162,6 +145,6 @@ fn usage_errors_have_an_exit_code_of_their_own() {
 
 #[test]
 fn the_server_ends_cleanly_when_asked() {
-    let scene = Scene::new();
+    let scene = Strangers::new();
     assert_eq!(scene.server.terminate(), Some(0));
 }

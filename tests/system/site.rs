@@ -233,6 +233,26 @@ impl Drop for Server {
     }
 }
 
+/// A source with a backup and a server, and a target that does not know it yet.
+pub(crate) struct Strangers {
+    pub(crate) source: Site,
+    pub(crate) target: Site,
+    pub(crate) server: Server,
+    pub(crate) secret: String,
+}
+
+impl Strangers {
+    pub(crate) fn new() -> Self {
+        let (source, target) = (Site::new(), Site::new());
+        source.datastore("src");
+        source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(1, 5 << 20));
+        target.datastore("dst");
+        let secret = source.token("sync", "DatastoreReader", "/datastore/src");
+        let server = source.serve();
+        Self { source, target, server, secret }
+    }
+}
+
 /// Reproducible bytes that do not compress; different seeds share nothing.
 pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

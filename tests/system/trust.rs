@@ -14,28 +14,10 @@ use serde_json::Value;
 
 use crate::{
     line::Wire,
-    site::{Said, Server, Site, noise},
+    site::{Said, Site, Strangers, noise},
 };
 
-/// A source with a backup and a server, and a target that does not know it yet.
-struct Strangers {
-    source: Site,
-    target: Site,
-    server: Server,
-    secret: String,
-}
-
 impl Strangers {
-    fn new() -> Self {
-        let (source, target) = (Site::new(), Site::new());
-        source.datastore("src");
-        source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(1, 5 << 20));
-        target.datastore("dst");
-        let secret = source.token("sync", "DatastoreReader", "/datastore/src");
-        let server = source.serve();
-        Self { source, target, server, secret }
-    }
-
     /// `remote create peer` for the server at `address`, with more words.
     fn words(&self, address: SocketAddr, more: &[&str]) -> Vec<String> {
         let file = self.target.path("secret");
