@@ -131,21 +131,7 @@ impl FileLock {
 
     /// Replaces the locked file: all of `bytes`, or the old content.
     pub(crate) fn replace(&self, bytes: &[u8], mode: u32) -> Result<()> {
-        let path = &self.path;
-        let dir = directory(path);
-        let mut temporary = tempfile::Builder::new()
-            .prefix(&temporary_prefix(path))
-            .permissions(fs::Permissions::from_mode(MODE_SECRET))
-            .tempfile_in(dir)
-            .map_err(ConfigError::io("make a temporary file beside", path))?;
-        temporary
-            .write_all(bytes)
-            .and_then(|()| give_to_owner_of(dir, temporary.as_file()))
-            .and_then(|()| temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)))
-            .and_then(|()| temporary.as_file().sync_all())
-            .map_err(ConfigError::io("write a temporary file beside", path))?;
-        temporary.persist(path).map_err(|error| ConfigError::io("replace", path)(error.error))?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
+        replace_file(&self.path, bytes, mode)
     }
 
     /// Removes temporary files of writers that died: nobody else writes while we hold the lock.
@@ -161,13 +147,39 @@ impl FileLock {
     }
 }
 
+/// Replaces a file, all of it or nothing: `bytes` with `mode`, durable on return. The directory must be there.
+///
+/// Nothing is locked: of two writers one wins. What the superuser writes belongs to the owner of the directory.
+///
+/// # Errors
+/// [`ConfigError::Io`] with the file; then it is as it was.
+pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let dir = directory(path);
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&temporary_prefix(path))
+        .permissions(fs::Permissions::from_mode(MODE_SECRET))
+        .tempfile_in(dir)
+        .map_err(ConfigError::io("make a temporary file beside", path))?;
+    temporary
+        .write_all(bytes)
+        .and_then(|()| give_to_owner_of(dir, temporary.as_file()))
+        .and_then(|()| temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| temporary.as_file().sync_all())
+        .map_err(ConfigError::io("write a temporary file beside", path))?;
+    temporary.persist(path).map_err(|error| ConfigError::io("replace", path)(error.error))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
+}
+
 /// Reads a file; an absent one is empty.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(read_if_there(path)?.unwrap_or_default())
 }
 
-/// Reads a file if there is one.
-pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+/// Reads a file of at most 64 MiB if there is one.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

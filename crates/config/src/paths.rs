@@ -64,6 +64,16 @@ impl Paths {
         self.log.join("tasks")
     }
 
+    /// Directory of what is remembered of jobs between their runs.
+    pub fn job_states(&self) -> PathBuf {
+        self.state.join("jobstates")
+    }
+
+    /// Directory of the sockets that running jobs listen on.
+    pub fn control(&self) -> PathBuf {
+        self.run.join("control")
+    }
+
     /// Directory of "run now" requests.
     pub fn requests(&self) -> PathBuf {
         self.run.join("requests")

@@ -1,5 +1,6 @@
 //! `sync.cfg`: what is replicated, from where to where and when.
 
+use calendar::TimeSpan;
 use formats::{AuthId, GroupFilter, JobId, Namespace, RemoteName, RemovalLimit, StoreName, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +12,15 @@ use crate::{
     paths::Paths,
     rate_schedule::RateSchedule,
     remotes,
+    run_condition::RunCondition,
     store::{Entry, Loaded, SectionFile, rules},
 };
 
 /// Deepest namespace there is.
 const MAX_DEPTH: usize = 7;
+
+/// Longest command line of a script, in characters.
+const MAX_SCRIPT: usize = 1024;
 
 /// Which way a job copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +141,33 @@ pub struct SyncJobConfig {
     /// Calendar event; without one the job runs only when told to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// Job whose good end starts this one, with or without a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<JobId>,
+    /// What has to hold before the job starts and while it runs; otherwise it waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_when: Vec<RunCondition>,
+    /// Runs that may fail one after the other before the job waits for its next event; for ever if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Pause before a failed run is tried again; it doubles with each further failure, up to an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_interval: Option<TimeSpan>,
+    /// Command line before each run; when it fails, the run does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_script: Option<String>,
+    /// Command line after each run that went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_script: Option<String>,
+    /// Command line after each run that did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_script: Option<String>,
+    /// The longest that one of these may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script_timeout: Option<TimeSpan>,
+    /// Greatest age that the newest good copy of each group may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<TimeSpan>,
     /// Run when an involved removable datastore is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_on_mount: Option<bool>,
@@ -185,6 +217,15 @@ impl SyncJobConfig {
             verify: None,
             worker_threads: None,
             schedule: None,
+            after: None,
+            run_when: Vec::new(),
+            max_attempts: None,
+            retry_interval: None,
+            pre_script: None,
+            post_script: None,
+            failure_script: None,
+            script_timeout: None,
+            objective: None,
             run_on_mount: None,
             unmount_on_done: None,
             active_encryption_key: None,
@@ -249,6 +290,22 @@ impl Entry for SyncJobConfig {
         rules::range(self.worker_threads, 1, 32).map_err(at("worker-threads"))?;
         rules::text(self.comment.as_deref(), 0, 128).map_err(at("comment"))?;
         rules::text(self.schedule.as_deref(), 1, 256).map_err(at("schedule"))?;
+        rules::at_least(self.max_attempts, 1).map_err(at("max-attempts"))?;
+        for (key, script) in [
+            ("pre-script", &self.pre_script),
+            ("post-script", &self.post_script),
+            ("failure-script", &self.failure_script),
+        ] {
+            rules::text(script.as_deref(), 1, MAX_SCRIPT).map_err(at(key))?;
+        }
+        let second = TimeSpan::from_secs(1);
+        for (key, span) in [
+            ("retry-interval", self.retry_interval),
+            ("script-timeout", self.script_timeout),
+            ("objective", self.objective),
+        ] {
+            rules::at_least(span, second).map_err(at(key))?;
+        }
         if let Some(key) = &self.active_encryption_key {
             key.parse::<JobId>().map_err(|_| ("active-encryption-key", format!("`{key}` is no key id")))?;
         }
@@ -287,6 +344,9 @@ impl Entry for SyncJobConfig {
                     format!("{key} `{ns}` and max-depth reach {depth} levels, {MAX_DEPTH} are possible"),
                 ));
             }
+        }
+        if self.after.as_ref() == Some(&self.id) {
+            return Err(ConfigError::invalid("after", "a job cannot follow itself"));
         }
         if self.unmount_on_done == Some(true) && self.run_on_mount != Some(true) {
             return Err(ConfigError::invalid("unmount-on-done", "has no effect without run-on-mount"));

@@ -446,3 +446,25 @@ fn the_way_back_is_disabled_copies_and_turns_the_ends_around() {
     let encrypting = SyncJobConfig { active_encryption_key: Some("k-1".into()), ..push("abc") };
     assert_eq!(encrypting.reversed(n("back")).associated_key, ["k-1"]);
 }
+
+#[test]
+fn what_a_job_waits_for_and_how_long_is_checked() {
+    let root = Root::new();
+    let of = |key: &str, value: &str| {
+        let job: SyncJobConfig =
+            from_pairs("nightly", &pairs(&[("store", "archive"), ("remote-store", "main"), (key, value)]))?;
+        sync_jobs::create(&root.paths, &job)
+    };
+
+    for (key, value, reason) in [
+        ("after", "nightly", "cannot follow itself"),
+        ("run-when", "moon:full", "no such condition"),
+        ("max-attempts", "0", "at least 1"),
+        ("retry-interval", "0s", "at least 1s"),
+        ("objective", "soon", "no time span"),
+        ("pre-script", "", "1 to 1024 characters"),
+    ] {
+        let error = of(key, value).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(reason), "{key} {value}: {error}");
+    }
+}

@@ -1,8 +1,9 @@
 //! The options of synchronisation, under the names PBS gives them, and how they become properties of a file.
 
+use calendar::TimeSpan;
 use clap::{Args, ValueEnum};
-use config::{ByteSize, RateSchedule};
-use formats::{AuthId, GroupFilter, Namespace, RemovalLimit};
+use config::{ByteSize, RateSchedule, RunCondition};
+use formats::{AuthId, GroupFilter, JobId, Namespace, RemovalLimit};
 
 use crate::args::parse_bool;
 
@@ -129,6 +130,42 @@ pub(crate) struct JobOptions {
     /// Run at these times, for example daily or mon..fri 22:00 [default: only by hand]
     #[arg(long, value_name = "EVENT", help_heading = "Job")]
     pub(crate) schedule: Option<String>,
+
+    /// Start when this job has ended well
+    #[arg(long, value_name = "ID", help_heading = "Job")]
+    pub(crate) after: Option<JobId>,
+
+    /// Wait until this holds: ac-power, free-space:SIZE, host:NAME[:PORT] or command:LINE (repeatable)
+    #[arg(long, value_name = "CONDITION", help_heading = "Job")]
+    pub(crate) run_when: Vec<RunCondition>,
+
+    /// Leave a job that failed this many times in a row to its next event [default: for ever]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Job")]
+    pub(crate) max_attempts: Option<u32>,
+
+    /// Try a failed run again after this time, and twice as long each time up to 1h [default: 30s]
+    #[arg(long, value_name = "SPAN", help_heading = "Job")]
+    pub(crate) retry_interval: Option<TimeSpan>,
+
+    /// Run this command line before each run, which fails when it does
+    #[arg(long, value_name = "COMMAND", help_heading = "Job")]
+    pub(crate) pre_script: Option<String>,
+
+    /// Run this command line after each run that went well
+    #[arg(long, value_name = "COMMAND", help_heading = "Job")]
+    pub(crate) post_script: Option<String>,
+
+    /// Run this command line after each run that failed
+    #[arg(long, value_name = "COMMAND", help_heading = "Job")]
+    pub(crate) failure_script: Option<String>,
+
+    /// End scripts that take longer [default: 10min]
+    #[arg(long, value_name = "SPAN", help_heading = "Job")]
+    pub(crate) script_timeout: Option<TimeSpan>,
+
+    /// Have `health` complain when the newest good copy of a group is older, for example 26h
+    #[arg(long, value_name = "SPAN", help_heading = "Job")]
+    pub(crate) objective: Option<TimeSpan>,
 
     /// Keep the job, but start it by hand only [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "Job")]
@@ -280,6 +317,15 @@ impl OwnerOption {
 impl JobOptions {
     pub(crate) fn add_to(&self, pairs: &mut Pairs) {
         pairs.put("schedule", self.schedule.as_ref());
+        pairs.put("after", self.after.as_ref());
+        pairs.put_all("run-when", &self.run_when);
+        pairs.put("max-attempts", self.max_attempts);
+        pairs.put("retry-interval", self.retry_interval);
+        pairs.put("pre-script", self.pre_script.as_ref());
+        pairs.put("post-script", self.post_script.as_ref());
+        pairs.put("failure-script", self.failure_script.as_ref());
+        pairs.put("script-timeout", self.script_timeout);
+        pairs.put("objective", self.objective);
         pairs.put("disable", self.disable);
         pairs.put("run-on-mount", self.run_on_mount);
         pairs.put("unmount-on-done", self.unmount_on_done);
