@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use client::Traffic;
 use config::{Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, CryptKey, FilterSet, Upid};
 use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
-    Direction, EndError, Event, Forecast, JobOptions, Monitor, Problem, Report, RunControl, Silent, Source, Target,
-    TransferOrder,
+    Direction, EndError, Event, Forecast, JobOptions, Monitor, Patience, Problem, Report, RunControl, Silent, Source,
+    Target, TransferOrder,
 };
 
 use crate::ends::{Place, open_source_paced, open_target_verified};
@@ -242,9 +242,18 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         },
         now: BackupTime::from_unix(now()).ok(),
         max_removals: job.max_removals,
+        patience: patience(),
         worker_threads: job.worker_threads.map_or(JobOptions::DEFAULT_WORKERS, usize::from),
         ..JobOptions::new(direction, job.owner())
     }
+}
+
+/// A line that breaks in the middle of a run gets five minutes to come back. The run that ends then is tried again later,
+/// and goes on where this one stopped.
+fn patience() -> Patience {
+    let seconds = Duration::from_secs;
+    let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+    Patience { first: seconds(1), longest: seconds(60), give_up_after: seconds(300), seed }
 }
 
 /// The name of a run: remote or `-`, remote store, store, namespace and id of a stored job; the store of another.
