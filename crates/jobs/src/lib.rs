@@ -5,6 +5,7 @@
 
 mod backup;
 mod check;
+mod conditions;
 mod ends;
 mod error;
 mod forecast;
@@ -21,6 +22,7 @@ mod verify;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
+pub use conditions::{Surroundings, unmet};
 pub use ends::{
     Place, SourceEnd, TargetEnd, address_of, find_remote, open_as_configured, open_remote, open_source, open_store,
     open_target, proxy_for,
