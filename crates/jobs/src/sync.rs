@@ -136,10 +136,6 @@ pub async fn forecast_sync(
 ) -> Result<JobForecast, JobError> {
     job.check()?;
     let keys = config::encryption_keys::of_job(paths, job)?;
-    if job.direction() == SyncDirection::Pull && !keys.is_empty() {
-        // Which chunks are here already shows only when they are decrypted.
-        return Err(JobError::Unusable("a dry run cannot tell what a pull that decrypts would fetch".to_owned()));
-    }
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
     let opened = tokio::select! {
@@ -149,14 +145,14 @@ pub async fn forecast_sync(
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
-        Err(error) => Forecast { report: never_started(job, &error, &*monitor), exact: true, ..Forecast::default() },
+        Err(error) => Forecast { report: never_started(job, &error, &*monitor), ..Forecast::default() },
         Ok(mut ends) => {
             ends.options.allow_removals = this_run.allow_removals;
             match replication::rehearse(&ends.options, ends.source, ends.target, &control, monitor).await {
                 Ok(forecast) => forecast,
                 Err(error) => {
                     let report = Report { errors: vec![Problem::from_error("listing", &error)], ..Report::default() };
-                    Forecast { report: settled(report), exact: true, ..Forecast::default() }
+                    Forecast { report: settled(report), ..Forecast::default() }
                 }
             }
         }

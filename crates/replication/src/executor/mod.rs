@@ -16,6 +16,7 @@ mod archive;
 mod group;
 mod ledger;
 mod order;
+mod pairs;
 mod refresh;
 mod snapshot;
 
@@ -123,7 +124,7 @@ pub async fn rehearse(
         prepared = prepare_under(options, &source, &target, control, &*monitor) => prepared?,
     };
     let notes = Arc::new(Notes::default());
-    let target = Arc::new(RehearsalTarget::new(target));
+    let target = Arc::new(RehearsalTarget::new(target, Arc::clone(&notes)));
     let rehearsal = Some(Arc::clone(&notes));
     let report = obey(options, plan.clone(), source, target, control, monitor, rehearsal).await;
     Ok(notes.forecast(plan, report))
@@ -173,6 +174,11 @@ async fn obey(
         created = engine.create_namespaces(&plan, &tail) => created,
     };
     let jobs = group_jobs(&plan, &created);
+    tokio::select! {
+        biased;
+        () = control.cancelled() => {}
+        () = engine.pair_bases(&jobs) => {}
+    }
     let (first, rest) = match options.transfer_order {
         TransferOrder::OldestFirst => (jobs, Vec::new()),
         TransferOrder::NewestFirst => order::newest_first(jobs),
