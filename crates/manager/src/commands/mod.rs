@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Remote(remote::Command),
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
-    SyncJob(sync_job::Command),
+    SyncJob(Box<sync_job::Command>),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
