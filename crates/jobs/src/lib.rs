@@ -18,6 +18,7 @@ mod restore;
 mod state;
 mod sync;
 mod verify;
+mod zone;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
@@ -35,3 +36,4 @@ pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, r
 pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};
 pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use zone::{HostZone, host_zone};
