@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod ends;
 mod error;
+mod explain;
 mod forecast;
 mod lock;
 mod rates;
@@ -25,6 +26,7 @@ pub use ends::{
     open_target, proxy_for,
 };
 pub use error::JobError;
+pub use explain::explain_sync;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use lock::{JobLock, JobLockError};
 pub use relay::{RelayRequest, run_relay};

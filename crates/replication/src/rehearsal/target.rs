@@ -12,7 +12,8 @@ use formats::{
 use super::{Probe, Probing, Rehearsed};
 use crate::error::EndError;
 use crate::traits::{
-    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
+    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, Removed, SnapshotInfo, SnapshotSink,
+    Target,
 };
 
 /// Stands in front of a target: questions go through, changes do not.
@@ -115,6 +116,40 @@ impl Target for RehearsalTarget {
         _owner: &AuthId,
     ) -> Result<Option<Box<dyn SnapshotSink>>, EndError> {
         self.probe(namespace, snapshot, base, true).await
+    }
+
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        self.target.read_back(namespace, snapshot).await
+    }
+
+    async fn set_notes(&self, _namespace: &Namespace, _snapshot: &SnapshotId, _notes: &str) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn set_protected(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+        _protected: bool,
+    ) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn set_group_notes(&self, _namespace: &Namespace, _group: &GroupId, _notes: &str) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn add_client_log(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+        _encoded: Bytes,
+    ) -> Result<(), EndError> {
+        Ok(())
     }
 
     async fn remove_snapshot(&self, _namespace: &Namespace, _snapshot: &SnapshotId) -> Result<(), EndError> {
