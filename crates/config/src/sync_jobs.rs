@@ -42,6 +42,8 @@ pub enum TransferMode {
     Copy,
     /// Adds what is new and removes what vanished at the source: remove-vanished.
     Sync,
+    /// Adds what is new and removes it at the source once its copy was read back.
+    Move,
 }
 
 /// Which snapshots come first, across all groups.
@@ -95,6 +97,9 @@ pub struct SyncJobConfig {
     /// Remove at the target what the source no longer has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove_vanished: Option<bool>,
+    /// Set notes and protection of what is at the target as they are at the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_metadata: Option<bool>,
     /// The most snapshots that one run removes at the target, a number or a percentage; a run that would remove more
     /// removes none. A fifth, but at least 5, if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +207,7 @@ impl SyncJobConfig {
             fill_gaps: None,
             transfer_order: None,
             remove_vanished: None,
+            sync_metadata: None,
             max_removals: None,
             max_depth: None,
             group_filter: Vec::new(),
@@ -366,10 +372,16 @@ impl SyncJobConfig {
             (Some(TransferMode::Sync), Some(false)) => {
                 return wrong("transfer-mode", "`sync` removes what vanished; unset remove-vanished, or choose `copy`");
             }
+            (Some(TransferMode::Move), Some(true)) => {
+                return wrong(
+                    "transfer-mode",
+                    "`move` removes at the source, not what vanished at the target; unset remove-vanished, or choose `sync`",
+                );
+            }
             _ => {}
         }
         if self.max_removals.is_some() && self.mode() != TransferMode::Sync {
-            return wrong("max-removals", "has no meaning without remove-vanished");
+            return wrong("max-removals", "has no meaning without remove-vanished; unset it");
         }
         if push && self.fill_gaps == Some(true) {
             return wrong("fill-gaps", "is for pulls; a remote takes only what is newer than its newest snapshot");
@@ -423,7 +435,8 @@ pub enum Consequence {
     ModeReset,
 }
 
-/// Resets the mode of a job whose direction changed: what removed at one end must not start to remove at the other.
+/// Resets the mode of a job whose direction changed: what removed at one end must not start to remove at the other. For
+/// a move that is either end.
 fn reset_mode(before: &SyncJobConfig, after: &mut SyncJobConfig) -> Result<Option<Consequence>> {
     if before.direction() == after.direction() || after.mode() == TransferMode::Copy {
         return Ok(None);

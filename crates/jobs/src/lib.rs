@@ -8,6 +8,7 @@ mod check;
 mod conditions;
 mod ends;
 mod error;
+mod explain;
 mod forecast;
 mod lock;
 mod rates;
@@ -28,6 +29,7 @@ pub use ends::{
     open_target, proxy_for,
 };
 pub use error::JobError;
+pub use explain::explain_sync;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use lock::{JobLock, JobLockError};
 pub use relay::{RelayRequest, run_relay};

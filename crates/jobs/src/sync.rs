@@ -14,7 +14,7 @@ use replication::{
 };
 use tasks::{new_upid, now, superuser};
 
-use crate::ends::{Place, open_source_paced, open_target_verified};
+use crate::ends::{Place, SourceUse, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
 use crate::lock::JobLock;
@@ -164,14 +164,14 @@ pub async fn forecast_sync(
 }
 
 /// Both ends of a run, ready.
-struct Ends {
-    options: JobOptions,
-    source: Arc<dyn Source>,
-    target: Arc<dyn Target>,
+pub(crate) struct Ends {
+    pub(crate) options: JobOptions,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) target: Arc<dyn Target>,
     traffic: Option<Arc<Traffic>>,
 }
 
-async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result<Ends, JobError> {
+pub(crate) async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result<Ends, JobError> {
     let here = Place::Local(job.store.clone());
     let there = match &job.remote {
         Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
@@ -183,7 +183,8 @@ async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result
     };
     // Between two datastores of this host there is no line whose bytes could be held to a rate.
     let pace = job.remote.is_none().then(Traffic::new);
-    let source = open_source_paced(paths, &from, &job.owner(), pace)?;
+    let access = if job.mode() == TransferMode::Move { SourceUse::Move } else { SourceUse::Read };
+    let source = open_source_paced(paths, &from, &job.owner(), pace, access)?;
     let target = open_target_verified(paths, &to, job.verify).await?;
     let traffic = source.traffic.or(target.traffic);
     if let Some(traffic) = &traffic {
@@ -193,6 +194,7 @@ async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
+    options.keys.clone_from(&keys);
     let (source, target) = with_keys(source.source, target.target, options.direction, keys);
     Ok(Ends { options, source, target, traffic })
 }
@@ -231,6 +233,8 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         verified_only: job.verified_only.unwrap_or(false),
         resync_corrupt: job.resync_corrupt.unwrap_or(false),
         remove_vanished: job.mode() == TransferMode::Sync,
+        moves: job.mode() == TransferMode::Move,
+        sync_metadata: job.sync_metadata.unwrap_or(false),
         fill_gaps: job.fill_gaps.unwrap_or(false),
         transfer_order: match job.transfer_order.unwrap_or_default() {
             config::TransferOrder::OldestFirst => TransferOrder::OldestFirst,

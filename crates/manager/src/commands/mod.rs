@@ -35,7 +35,6 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(Box<sync_job::Command>),
-    SyncJob(sync_job::Command),
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),

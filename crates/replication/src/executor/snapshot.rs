@@ -77,11 +77,19 @@ impl Engine {
         let ledger = if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
         self.fill(open.as_ref(), sink.as_ref(), &ledger, slot).await?;
         let mut manifest = open.manifest().clone();
-        let mut blob = open.manifest_blob().clone();
         if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
             manifest.clear_verify_state();
-            blob = to_blob(&manifest)?;
         }
+        // Notes written at the target stay with the snapshot, as on a refresh.
+        let there = sink.existing().and_then(|blob| Manifest::parse_blob(blob).ok());
+        if let Some(notes) = there.as_ref().and_then(Manifest::notes)
+            && !notes.is_empty()
+            && !self.options.sync_metadata
+        {
+            manifest.set_notes(notes);
+        }
+        let same = manifest == *open.manifest();
+        let blob = if same { open.manifest_blob().clone() } else { to_blob(&manifest)? };
         self.commit(&manifest, &blob, sink, slot).await?;
         Ok(SnapshotOutcome::Copied)
     }

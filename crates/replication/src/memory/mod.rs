@@ -18,6 +18,7 @@ use formats::{
 };
 
 use crate::error::EndError;
+use crate::notes::ListedNotes;
 use crate::traits::SnapshotInfo;
 
 /// A way in which a source can lie.
@@ -70,6 +71,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Group {
     owner: AuthId,
+    notes: String,
     snapshots: BTreeMap<BackupTime, Snapshot>,
 }
 
@@ -212,6 +214,27 @@ impl MemoryStore {
         self
     }
 
+    /// Gives a group notes.
+    pub fn annotate(&self, namespace: &str, group: &str, notes: &str) -> &Self {
+        let namespace: Namespace = namespace.parse().expect("a namespace");
+        let group: GroupId = group.parse().expect("a group");
+        notes.clone_into(&mut self.lock().group(&namespace, &group).notes);
+        self
+    }
+
+    /// Notes of a group.
+    pub fn group_notes(&self, namespace: &str, group: &str) -> Option<String> {
+        let (namespace, group): (Namespace, GroupId) = (namespace.parse().ok()?, group.parse().ok()?);
+        self.lock().namespaces.get(&namespace)?.get(&group).map(|group| group.notes.clone())
+    }
+
+    /// Whether a snapshot is protected.
+    pub fn is_protected(&self, namespace: &str, group: &str, time: i64) -> bool {
+        let mut protected = false;
+        self.edit(namespace, group, time, |snapshot| protected = snapshot.protected);
+        protected
+    }
+
     /// Damages a stored chunk without changing its length or name.
     pub fn spoil_chunk(&self, plain: &[u8]) -> &Self {
         let digest = ChunkDigest::of(plain);
@@ -344,11 +367,11 @@ impl State {
     }
 
     fn group(&mut self, namespace: &Namespace, group: &GroupId) -> &mut Group {
-        self.namespaces
-            .entry(namespace.clone())
-            .or_default()
-            .entry(group.clone())
-            .or_insert_with(|| Group { owner: "root@pam".parse().expect("an owner"), snapshots: BTreeMap::new() })
+        self.namespaces.entry(namespace.clone()).or_default().entry(group.clone()).or_insert_with(|| Group {
+            owner: "root@pam".parse().expect("an owner"),
+            notes: String::new(),
+            snapshots: BTreeMap::new(),
+        })
     }
 
     /// Makes a file of `parts`, storing its chunks, and returns it with size and checksum for the manifest.
@@ -431,6 +454,7 @@ fn describe(id: SnapshotId, snapshot: &Snapshot) -> SnapshotInfo {
             Ok(manifest) => {
                 info.verified = manifest.verify_state().map(|state| state.state);
                 info.fully_encrypted = manifest.is_fully_encrypted();
+                info.notes = ListedNotes::whole(manifest.notes().unwrap_or_default());
                 info.size = Some(manifest.files.iter().map(|file| file.size).sum());
             }
             Err(_) => info.manifest_unreadable = true,

@@ -2,12 +2,12 @@
 //!
 //! Groups are separated by `;`, namespaces are put in front of a group with a blank (`a/b vm/100: 1`), an owner behind
 //! it (`vm/100 @bob@pbs: 1`). A namespace alone (`a/b`) has no groups. After a time: `p` protected, `~` unfinished,
-//! `?` unreadable manifest, `v` verified, `f` verification failed, `e` encrypted. `!` instead of snapshots: they
-//! cannot be listed.
+//! `?` unreadable manifest, `v` verified, `f` verification failed, `e` encrypted, `n` with notes, `m` with other notes.
+//! `!` instead of snapshots: they cannot be listed. Notes of a group stand in quotes behind it (`vm/100 "notes": 1`).
 
 use formats::{BackupTime, GroupId, Namespace, SnapshotId, VerifyResult};
 
-use crate::{GroupInventory, Inventory, NamespaceInventory, Problem, SnapshotInfo, Snapshots};
+use crate::{GroupInventory, Inventory, ListedNotes, NamespaceInventory, Problem, SnapshotInfo, Snapshots};
 
 pub(crate) fn inventory(text: &str) -> Inventory {
     let mut namespaces = vec![NamespaceInventory { namespace: Namespace::root(), groups: Ok(Vec::new()) }];
@@ -17,6 +17,13 @@ pub(crate) fn inventory(text: &str) -> Inventory {
             None => (part, None),
         };
         let mut words: Vec<&str> = head.split_whitespace().collect();
+        let notes = match words.last().and_then(|word| word.strip_prefix('"')) {
+            Some(notes) => {
+                words.pop();
+                notes.trim_end_matches('"')
+            }
+            None => "",
+        };
         let owner = match words.last().and_then(|word| word.strip_prefix('@')) {
             Some(owner) => {
                 words.pop();
@@ -37,7 +44,12 @@ pub(crate) fn inventory(text: &str) -> Inventory {
                 list => Snapshots::Listed(list.split_whitespace().map(|word| snapshot(&id, word)).collect()),
             };
             let owner = Some(owner.parse().unwrap());
-            entry.groups.as_mut().unwrap().push(GroupInventory { id, owner, snapshots });
+            entry.groups.as_mut().unwrap().push(GroupInventory {
+                id,
+                owner,
+                notes: ListedNotes::whole(notes),
+                snapshots,
+            });
         }
     }
     Inventory { namespaces }
@@ -55,6 +67,8 @@ fn snapshot(group: &GroupId, word: &str) -> SnapshotInfo {
             'v' => info.verified = Some(VerifyResult::Ok),
             'f' => info.verified = Some(VerifyResult::Failed),
             'e' => info.fully_encrypted = true,
+            'n' => info.notes = ListedNotes::whole("notes"),
+            'm' => info.notes = ListedNotes::whole("more"),
             other => panic!("unknown mark {other}"),
         }
     }

@@ -9,8 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{pull, push, sync_with};
 use crate::TransferOrder::{NewestFirst, OldestFirst};
-use crate::executor::{prepare, rehearse};
+use crate::executor::rehearse;
 use crate::memory::MemoryStore;
+use crate::prepare::prepare;
 use crate::{Action, Direction, JobOptions, RunControl, Silent, Source, Target};
 
 const NAMESPACES: [&str; 3] = ["", "a", "a/b"];
