@@ -46,14 +46,14 @@ pub(crate) fn options(command: &Command, wanted: impl Fn(&Arg) -> bool) -> Strin
     let mut bytes = Vec::new();
     // Writing to memory cannot fail.
     let _ = Man::new(command).render_options_section(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes);
+    // The quotation mark is defined at the top of the library's own pages; an empty line between two breaks is too much.
+    let text = String::from_utf8_lossy(&bytes).replace("\\*(Aq", "\\(aq").replace(".br\n\n.br\n", ".sp\n");
     let mut page = String::new();
-    for line in text.lines() {
-        match line.strip_prefix(".SH ") {
-            Some("OPTIONS") => {}
-            Some(heading) => page += &format!(".PP\n.B {}\n", capitalised(heading.trim_matches('"'))),
-            // Definitions that the library writes for other sections.
-            None if line.starts_with(".ie ") || line.starts_with(".el ") => {}
+    for line in text.lines().filter(|line| !line.starts_with(".ie ") && !line.starts_with(".el ")) {
+        match line.strip_prefix(".SH ").map(|heading| heading.trim_matches('"')) {
+            // The page has these headings already.
+            Some(heading) if heading == "OPTIONS" || heading.eq_ignore_ascii_case(GLOBAL) => {}
+            Some(heading) => page += &format!(".PP\n.B {}\n", capitalised(heading)),
             None => {
                 page += line.trim_end();
                 page.push('\n');
