@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Traffic;
-use config::{Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
+use config::{ConfigError, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, CryptKey, FilterSet, Upid};
 use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
@@ -38,6 +38,17 @@ pub struct ThisRun {
     pub allow_removals: bool,
 }
 
+impl ThisRun {
+    /// Checks that it says nothing that `job` has no use for.
+    fn check(self, job: &SyncJobConfig) -> Result<(), ConfigError> {
+        if self.allow_removals && job.mode() != TransferMode::Sync {
+            let reason = "has no meaning without remove-vanished; leave it out".to_owned();
+            return Err(ConfigError::Invalid { property: "allow-removals".to_owned(), reason });
+        }
+        Ok(())
+    }
+}
+
 /// Name that stands for the id of a job without one; it is never shown.
 pub const ADHOC: &str = "adhoc";
 
@@ -60,6 +71,7 @@ pub async fn run_sync(
         Kind::Stored => config::sync_jobs::check(paths, job)?,
         Kind::Adhoc => job.check()?,
     }
+    this_run.check(job)?;
     let keys = config::encryption_keys::of_job(paths, job)?;
     let lock = match kind {
         Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
@@ -135,6 +147,7 @@ pub async fn forecast_sync(
     control: RunControl,
 ) -> Result<JobForecast, JobError> {
     job.check()?;
+    this_run.check(job)?;
     let keys = config::encryption_keys::of_job(paths, job)?;
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");

@@ -22,7 +22,7 @@ use super::snapshot::{check_blob, check_index};
 use super::{Engine, GroupJob, Slot};
 use crate::error::{EndError, ErrorClass};
 use crate::inventory::place;
-use crate::plan::Step;
+use crate::plan::{Action, Step};
 use crate::report::Event;
 use crate::traits::{ChunkRef, OpenSnapshot};
 use crate::verify;
@@ -45,9 +45,13 @@ impl Engine {
                 return;
             }
             let (namespace, snapshot) = (job.target_ns.clone(), step.snapshot.clone());
-            if self.rehearsal.is_none()
-                && let Err(error) = self.move_one(job, &snapshot, slot).await
-            {
+            let moved = match (&self.rehearsal, step.action) {
+                (None, _) => self.move_one(job, &snapshot, slot).await,
+                // It would come first.
+                (Some(_), Action::Copy(_)) => Ok(()),
+                (Some(_), _) => self.copy_of(&job.target_ns, &snapshot).await.map(drop),
+            };
+            if let Err(error) = moved {
                 let error = error.while_doing("it was not moved");
                 self.fail(slot, place(&namespace, &snapshot), &error);
                 if error.class() != ErrorClass::Skip {
@@ -63,8 +67,7 @@ impl Engine {
     async fn move_one(&self, job: &GroupJob, snapshot: &SnapshotId, slot: &Slot) -> Result<(), EndError> {
         let target_ns = &job.target_ns;
         self.monitor.event(Event::ReadingBack { namespace: target_ns.clone(), snapshot: snapshot.clone() });
-        let found = self.target.read_back(target_ns, snapshot).await?;
-        let copy = found.ok_or_else(|| EndError::skip("its copy is gone from the target"))?;
+        let copy = self.copy_of(target_ns, snapshot).await?;
         self.read_back(copy.as_ref()).await.map_err(|error| match error.hint() {
             None => error.with_hint(READ_HINT),
             Some(_) => error,
@@ -83,6 +86,11 @@ impl Engine {
             self.target.set_notes(target_ns, snapshot, &notes).await?;
         }
         self.remove_origin(&job.source_ns, snapshot).await
+    }
+
+    async fn copy_of(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<Box<dyn OpenSnapshot>, EndError> {
+        let found = self.target.read_back(namespace, snapshot).await?;
+        found.ok_or_else(|| EndError::skip("its copy is gone from the target"))
     }
 
     async fn remove_origin(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {

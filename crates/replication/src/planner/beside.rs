@@ -26,12 +26,12 @@ pub(super) fn in_step(
             InStep { notes: false, protected: protection(there.protected) }
         }
         (Action::Copy(_), _) => InStep { notes: false, protected: protection(false) },
-        // What cannot be read at either end tells nothing.
-        (Action::Skip(SkipReason::AlreadyThere), Some(there)) if !there.manifest_unreadable => {
+        // What is unfinished or cannot be read tells nothing.
+        (Action::Skip(SkipReason::AlreadyThere), Some(there)) if info.finished && !there.manifest_unreadable => {
             InStep { notes: info.notes.differs_from(&there.notes), protected: protection(there.protected) }
         }
         _ => {
-            trace.not_used(Rule::SyncMetadata, "it is not at the target");
+            trace.not_used(Rule::SyncMetadata, "it is not at both ends, or cannot be read at one");
             return (action, nothing);
         }
     };
@@ -87,8 +87,12 @@ pub(super) fn notes_of_group(
     steps: &[Step],
 ) -> bool {
     let copied = || steps.iter().any(|step| matches!(step.action, Action::Copy(_)));
-    if target.is_none() && !copied() {
-        return false;
+    let goes = |info: &SnapshotInfo| {
+        steps.iter().any(|step| step.snapshot == info.id && matches!(step.action, Action::Remove(_)))
+    };
+    let there = target.and_then(|target| target.snapshots.listed()).unwrap_or_default();
+    if !copied() && there.iter().all(goes) {
+        return false; // there is, or will be, no group to set them for
     }
     let theirs = target.map(|target| target.notes.clone()).unwrap_or_default();
     let moves = || steps.iter().any(|step| step.at_source == AtSource::Moves);

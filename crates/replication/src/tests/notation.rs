@@ -1,4 +1,4 @@
-//! Inventories in a line: `vm/100: 1 2* 3` is a group with three snapshots.
+//! Inventories and jobs in a line: `vm/100: 1 2* 3` is a group with three snapshots.
 //!
 //! Groups are separated by `;`, namespaces are put in front of a group with a blank (`a/b vm/100: 1`), an owner behind
 //! it (`vm/100 @bob@pbs: 1`). A namespace alone (`a/b`) has no groups. After a time: `p` protected, `~` unfinished,
@@ -7,7 +7,9 @@
 
 use formats::{BackupTime, GroupId, Namespace, SnapshotId, VerifyResult};
 
-use crate::{GroupInventory, Inventory, ListedNotes, NamespaceInventory, Problem, SnapshotInfo, Snapshots};
+use crate::{
+    Direction, GroupInventory, Inventory, JobOptions, ListedNotes, NamespaceInventory, Problem, SnapshotInfo, Snapshots,
+};
 
 pub(crate) fn inventory(text: &str) -> Inventory {
     let mut namespaces = vec![NamespaceInventory { namespace: Namespace::root(), groups: Ok(Vec::new()) }];
@@ -53,6 +55,36 @@ pub(crate) fn inventory(text: &str) -> Inventory {
         }
     }
     Inventory { namespaces }
+}
+
+/// A job in words: `pull` or `push`, then `mirror` (remove-vanished), `move`, `sync-metadata`, `gaps`, `resync`,
+/// `verified-only`, `encrypted-only`, `allow`, `last=N`, `filter=FILTER`, `from=NS`, `to=NS`, `depth=N`, `max=N` or `N%`.
+pub(crate) fn job(words: &str) -> JobOptions {
+    let mut options = super::pull();
+    let mut filters = Vec::new();
+    for word in words.split_whitespace() {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("pull", _) => {}
+            ("push", _) => options.direction = Direction::Push,
+            ("mirror", _) => options.remove_vanished = true,
+            ("move", _) => options.moves = true,
+            ("sync-metadata", _) => options.sync_metadata = true,
+            ("gaps", _) => options.fill_gaps = true,
+            ("resync", _) => options.resync_corrupt = true,
+            ("verified-only", _) => options.verified_only = true,
+            ("encrypted-only", _) => options.encrypted_only = true,
+            ("allow", _) => options.allow_removals = true,
+            ("last", count) => options.transfer_last = Some(count.parse().unwrap()),
+            ("filter", filter) => filters.push(filter.parse().unwrap()),
+            ("from", namespace) => options.source_ns = namespace.parse().unwrap(),
+            ("to", namespace) => options.target_ns = namespace.parse().unwrap(),
+            ("depth", levels) => options.max_depth = Some(levels.parse().unwrap()),
+            ("max", limit) => options.max_removals = Some(limit.parse().unwrap()),
+            (other, _) => panic!("unknown word {other}"),
+        }
+    }
+    options.group_filter = filters.into_iter().collect();
+    options
 }
 
 fn snapshot(group: &GroupId, word: &str) -> SnapshotInfo {

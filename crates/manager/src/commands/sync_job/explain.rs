@@ -26,9 +26,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let job = super::known(ctx, &self.id)?;
-        let explained = ctx.block_on(async {
-            Ok(jobs::explain_sync(&ctx.paths, &job, self.ns.as_ref(), &self.snapshot).await?)
-        })?;
+        let explained =
+            ctx.block_on(async { Ok(jobs::explain_sync(&ctx.paths, &job, self.ns.as_ref(), &self.snapshot).await?) })?;
         match explained {
             Explained::Known(explanation) if ctx.out.is_text() => ctx.out.line(&text(&explanation))?,
             Explained::Known(explanation) => ctx.out.json(&explanation)?,
