@@ -10,6 +10,8 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 scripts/need.sh cc=gcc tar zstd git python3
+scripts/need.sh systemd-analyze=systemd ||
+    echo "systemd-analyze cannot be had here: calendar events are NOT compared with systemd's."
 cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny
 
 # Stores with 65,536 chunk directories each: several times quicker in memory, where there is room for them.
