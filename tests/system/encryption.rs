@@ -147,9 +147,15 @@ fn an_encrypting_push_leaves_nothing_readable_and_the_way_back_gives_everything(
     let again = pair.here.words("push golden offsite vault --encryption-key golden").well().json();
     assert_eq!((count(&again, "chunks-transferred"), count(&again, "snapshots-copied")), (0, 0));
 
-    // And back again.
+    // And back again, as announced.
+    let announced = pair.here.words("pull offsite vault back --decryption-key golden --dry-run").well().json();
+    assert!(files(&back).is_empty(), "a dry run wrote something");
     let report = pair.here.words("pull offsite vault back --decryption-key golden").well().json();
     assert_eq!(count(&report, "snapshots-copied"), 12);
+    for key in ["snapshots-copied", "chunks-transferred", "chunks-reused", "errors", "warnings"] {
+        assert_eq!(announced[key], report[key], "{key}");
+    }
+    assert_eq!((&announced["chunks-exact"], &announced["bytes-exact"]), (&true.into(), &false.into()));
     assert_eq!(restored(&pair.here, "back", None), restorable());
     assert_same_content(&source, &back);
     for namespace in ["", "site-a", "site-a/lab"] {

@@ -36,6 +36,10 @@ impl Wire {
         self.running.bytes_down()
     }
 
+    pub(crate) fn was_cut(&self) -> bool {
+        self.running.was_cut()
+    }
+
     /// Waits until more than `bytes` have passed in one direction, or `ended` says that nothing more will come.
     pub(crate) fn wait_for(&self, bytes: u64, mut ended: impl FnMut() -> bool) {
         while self.bytes_up().max(self.bytes_down()) <= bytes && !ended() {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod cut;
 mod encryption;
 mod failures;
 mod golden_store;

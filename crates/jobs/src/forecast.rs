@@ -38,13 +38,16 @@ pub struct ForecastSummary {
     pub namespaces_removed: u64,
     /// Chunks it would move.
     pub chunks_transferred: u64,
+    /// Whether that, and the number of bytes in them, is exact; otherwise it is an upper bound, since some snapshots are
+    /// decrypted and others copied as they are.
+    pub chunks_exact: bool,
     /// Chunks that are there already.
     pub chunks_reused: u64,
     /// Plain bytes of the chunks it would move.
     pub logical_bytes_transferred: u64,
     /// Encoded bytes of chunks and files it would move.
     pub bytes_transferred: u64,
-    /// Whether these are exact; otherwise they are an upper bound, since the source is remote.
+    /// Whether these are exact; otherwise they are an upper bound, since the source is remote or the chunks are a bound.
     pub bytes_exact: bool,
     /// Seconds the dry run took.
     pub elapsed_seconds: f64,
@@ -71,6 +74,7 @@ impl JobForecast {
             groups_removed: report.groups_removed,
             namespaces_removed: report.namespaces_removed,
             chunks_transferred: report.chunks_transferred,
+            chunks_exact: self.forecast.chunks_exact,
             chunks_reused: report.chunks_reused,
             logical_bytes_transferred: report.logical_bytes_transferred,
             bytes_transferred: report.bytes_transferred,

@@ -117,7 +117,7 @@ fn told(answer: Result<Option<ListingFingerprint>, EndError>) -> Option<ListingF
 
 /// Hashes all that decides what a run does with given listings. The time decides only about warnings.
 fn hash(run: &JobOptions, source: &str, target: &str) -> String {
-    let run = JobOptions { now: None, ..run.clone() };
+    let run = JobOptions { now: None, patience: replication::Patience::NONE, ..run.clone() };
     let text = format!("{}\n{source}\n{target}\n{run:?}", env!("CARGO_PKG_VERSION"));
     ChunkDigest::of(text.as_bytes()).to_string()
 }

@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use client::Traffic;
 use config::{Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, CryptKey, FilterSet, Upid};
 use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
-    Direction, EndError, Event, Forecast, JobOptions, Monitor, Problem, Report, RunControl, Silent, Source, Target,
-    TransferOrder,
+    Direction, EndError, Event, Forecast, JobOptions, Monitor, Patience, Problem, Report, RunControl, Silent, Source,
+    Target, TransferOrder,
 };
 
 use crate::ends::{Place, open_source_paced, open_target_verified};
@@ -136,10 +136,6 @@ pub async fn forecast_sync(
 ) -> Result<JobForecast, JobError> {
     job.check()?;
     let keys = config::encryption_keys::of_job(paths, job)?;
-    if job.direction() == SyncDirection::Pull && !keys.is_empty() {
-        // Which chunks are here already shows only when they are decrypted.
-        return Err(JobError::Unusable("a dry run cannot tell what a pull that decrypts would fetch".to_owned()));
-    }
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
     let opened = tokio::select! {
@@ -149,14 +145,14 @@ pub async fn forecast_sync(
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
-        Err(error) => Forecast { report: never_started(job, &error, &*monitor), exact: true, ..Forecast::default() },
+        Err(error) => Forecast { report: never_started(job, &error, &*monitor), ..Forecast::default() },
         Ok(mut ends) => {
             ends.options.allow_removals = this_run.allow_removals;
             match replication::rehearse(&ends.options, ends.source, ends.target, &control, monitor).await {
                 Ok(forecast) => forecast,
                 Err(error) => {
                     let report = Report { errors: vec![Problem::from_error("listing", &error)], ..Report::default() };
-                    Forecast { report: settled(report), exact: true, ..Forecast::default() }
+                    Forecast { report: settled(report), ..Forecast::default() }
                 }
             }
         }
@@ -242,9 +238,18 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         },
         now: BackupTime::from_unix(now()).ok(),
         max_removals: job.max_removals,
+        patience: patience(),
         worker_threads: job.worker_threads.map_or(JobOptions::DEFAULT_WORKERS, usize::from),
         ..JobOptions::new(direction, job.owner())
     }
+}
+
+/// A line that breaks in the middle of a run gets five minutes to come back. The run that ends then is tried again later,
+/// and goes on where this one stopped.
+fn patience() -> Patience {
+    let seconds = Duration::from_secs;
+    let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+    Patience { first: seconds(1), longest: seconds(60), give_up_after: seconds(300), seed }
 }
 
 /// The name of a run: remote or `-`, remote store, store, namespace and id of a stored job; the store of another.

@@ -66,7 +66,8 @@ fn text(summary: &ForecastSummary) -> String {
         summary.snapshots_copied, summary.snapshots_refreshed, summary.snapshots_unchanged, summary.snapshots_skipped
     ));
     lines.push(format!(
-        "chunks:    {} to send ({} plain), {} already there",
+        "chunks:    {}{} to send ({} plain), {} already there",
+        if summary.chunks_exact { "" } else { "at most " },
         summary.chunks_transferred,
         human::bytes(summary.logical_bytes_transferred),
         summary.chunks_reused

@@ -159,6 +159,9 @@ fn line(event: &Event) -> Option<String> {
             format!("{}: {outcome}", place(namespace, snapshot))
         }
         Event::Removed { what } => format!("removed {what}"),
+        Event::Retrying { problem, pause } => {
+            format!("broken off: {problem}; going on in {}", crate::human::span(pause.as_secs_f64()))
+        }
         Event::Warning(problem) => format!("warning: {problem}"),
         Event::Failed(problem) => format!("error: {problem}"),
         Event::GroupStarted { .. } | Event::SnapshotStarted { .. } | Event::Progress { .. } => return None,

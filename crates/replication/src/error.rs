@@ -19,6 +19,7 @@ pub enum ErrorClass {
 /// Its text tells this layer's part; what lies below is the error's source. [`EndError::chain`] prints both.
 pub struct EndError {
     class: ErrorClass,
+    busy: bool,
     message: String,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -27,12 +28,17 @@ pub struct EndError {
 impl EndError {
     /// Makes an error of `class` that says `message`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: None, source: None }
+        Self { class, busy: false, message: message.into(), hint: None, source: None }
     }
 
     /// Makes an error after which the same call may succeed later.
     pub fn retry(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Retry, message)
+    }
+
+    /// Makes an error about somebody else's lock: the same call may succeed when that is gone.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self { busy: true, ..Self::new(ErrorClass::Retry, message) }
     }
 
     /// Makes an error that concerns this snapshot or group alone.
@@ -68,6 +74,16 @@ impl EndError {
     /// Tells what the error means for the rest of the run.
     pub fn class(&self) -> ErrorClass {
         self.class
+    }
+
+    /// Whether somebody else's lock is in the way.
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Whether the way to the end broke off, or is not there for now.
+    pub fn is_broken_connection(&self) -> bool {
+        self.class == ErrorClass::Retry && !self.busy
     }
 
     /// Returns what to do about it, where something can be said.

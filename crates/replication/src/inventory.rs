@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::error::{EndError, ErrorClass};
+use crate::patience::Tries;
 use crate::report::Problem;
 use crate::traits::{Inventoried, SnapshotInfo};
 
@@ -69,18 +70,22 @@ impl Inventory {
 
     /// Lists groups and snapshots of `namespaces`, several at a time; snapshots only of groups that are `wanted`.
     ///
-    /// A group or namespace that cannot be listed is noted as such.
+    /// A listing whose connection broke is asked for again, as `tries` says; a group or namespace that cannot be listed
+    /// is noted as such.
     ///
     /// # Errors
     /// Only an error of class `Stop`, after which no other listing could succeed.
-    pub async fn take<E: Inventoried + ?Sized>(
+    pub(crate) async fn take<'a, E: Inventoried + ?Sized>(
         end: &Arc<E>,
         namespaces: Vec<Namespace>,
         wanted: impl Fn(&GroupId) -> bool,
+        tries: impl Fn() -> Tries<'a>,
     ) -> Result<Self, EndError> {
+        let tries = &tries;
         let mut listed = stream::iter(namespaces)
             .map(|namespace| async move {
-                let groups = end.groups(&namespace).await;
+                let at = where_is(end.as_ref(), &namespace, None);
+                let groups = tries().persist(&at, async || end.groups(&namespace).await).await;
                 (namespace, groups)
             })
             .buffered(LISTINGS_IN_FLIGHT);
@@ -117,13 +122,12 @@ impl Inventory {
         });
         let mut answers = stream::iter(asked.filter(|(_, group)| wanted(&group.id)))
             .map(|(namespace, group)| async move {
-                group.snapshots = match end.snapshots(namespace, &group.id).await {
+                let at = where_is(end.as_ref(), namespace, Some(&group.id));
+                let listed = tries().persist(&at, async || end.snapshots(namespace, &group.id).await).await;
+                group.snapshots = match listed {
                     Ok(list) => Snapshots::Listed(list),
                     Err(error) if error.class() == ErrorClass::Stop => return Err(error),
-                    Err(error) => Snapshots::Failed(Problem::from_error(
-                        where_is(end.as_ref(), namespace, Some(&group.id)),
-                        &error,
-                    )),
+                    Err(error) => Snapshots::Failed(Problem::from_error(at, &error)),
                 };
                 Ok(())
             })

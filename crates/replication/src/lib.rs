@@ -17,6 +17,7 @@ mod inventory;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod options;
+mod patience;
 mod plan;
 mod planner;
 mod rehearsal;
@@ -31,6 +32,7 @@ pub use ends::{LocalSource, LocalTarget, RemoteSource, RemoteTarget};
 pub use executor::{execute, prepare, rehearse, run};
 pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
 pub use options::{Direction, JobOptions, TransferOrder};
+pub use patience::Patience;
 pub use plan::{
     Action, Brake, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step,
     VanishedGroup, VanishedNamespace,

@@ -4,6 +4,8 @@ use std::num::NonZeroU64;
 
 use formats::{AuthId, BackupTime, FilterSet, GroupId, Namespace, RemovalLimit};
 
+use crate::patience::Patience;
+
 /// Which end is at home.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -61,6 +63,8 @@ pub struct JobOptions {
     pub max_removals: Option<RemovalLimit>,
     /// Whether this run may remove any number.
     pub allow_removals: bool,
+    /// How broken connections are taken; [`Patience::NONE`] unless said otherwise.
+    pub patience: Patience,
     /// Who owns new groups and must own existing ones. For a push this is the remote's own identity.
     pub owner: AuthId,
     /// Groups worked on at the same time.
@@ -103,6 +107,7 @@ impl JobOptions {
             remove_vanished: false,
             max_removals: None,
             allow_removals: false,
+            patience: Patience::NONE,
             owner,
             worker_threads: Self::DEFAULT_WORKERS,
             in_flight_bytes: Self::DEFAULT_IN_FLIGHT_BYTES,

@@ -227,6 +227,13 @@ pub enum Event {
         /// Chunks found.
         chunks_reused: u64,
     },
+    /// A connection broke; the work goes on after a pause.
+    Retrying {
+        /// Where, and how it broke.
+        problem: Problem,
+        /// How long the pause is.
+        pause: Duration,
+    },
     /// Something should be looked at.
     Warning(Problem),
     /// Something was not done.

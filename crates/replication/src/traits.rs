@@ -272,6 +272,34 @@ pub trait Target: Inventoried {
         false
     }
 
+    /// Whether this target stores chunks under other names than the source, and learns these from snapshots that are at
+    /// both ends ([`pair`](Self::pair)).
+    fn wants_pairs(&self) -> bool {
+        false
+    }
+
+    /// Hears, before anything is copied, of a snapshot that is at the source and here: the base of a group that is about
+    /// to be copied. What the two have in common need not be fetched again.
+    ///
+    /// # Errors
+    /// Whatever keeps one of the two from being read. Nothing is lost by it: chunks are fetched that are here.
+    async fn pair(&self, _namespace: &Namespace, _source: &dyn OpenSnapshot) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    /// Opens a finished snapshot of this target for reading. `None` when it is not there, or when this target is not
+    /// read from.
+    ///
+    /// # Errors
+    /// Whatever keeps its manifest from being read.
+    async fn open_copy(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        Ok(None)
+    }
+
     /// Makes a namespace, and its missing parents. One that exists is fine.
     ///
     /// # Errors

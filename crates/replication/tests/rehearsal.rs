@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use datastore::Datastore;
 use datastore::fixtures::{FIXTURE_OWNER, TestStore, noise};
-use formats::{BackupTime, Namespace};
+use formats::{BackupTime, CryptKey, FilterSet, Namespace};
 use pairs::{Dice, age, assert_same_tree, damage, grow, options, tree};
+use replication::crypt::DecryptingTarget;
 use replication::{
     Direction, Forecast, JobOptions, LocalSource, LocalTarget, Report, RunControl, RunResult, Silent, SnapshotOutcome,
     rehearse, run,
@@ -75,6 +76,49 @@ async fn eighty_random_pairs_of_datastores_sync_exactly_as_announced() {
         refreshed += done.snapshots_refreshed;
     }
     assert!(chunks > 300 && removed > 10 && refreshed > 5 && failed < 10, "{chunks} {removed} {refreshed} {failed}");
+}
+
+/// One of the groups is encrypted with this key.
+fn decrypting(to: &Datastore) -> Arc<DecryptingTarget> {
+    let target = Arc::new(LocalTarget::new(to.clone()).unwrap());
+    Arc::new(DecryptingTarget::new(target, vec![CryptKey::from_bytes([9; 32])]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_random_pairs_are_decrypted_exactly_as_announced_or_with_less() {
+    let (mut exact, mut chunks, mut reused) = (0, 0, 0);
+    for seed in 0..30 {
+        let mut dice = Dice::new(seed);
+        let (source, target) = (TestStore::new("source"), TestStore::new("target"));
+        grow(&source, &mut dice, 0);
+        let control = RunControl::new();
+        let from = Arc::new(LocalSource::new(source.store().clone()));
+        run(&pull(), from.clone(), decrypting(target.store()), &control, Arc::new(Silent)).await;
+        grow(&source, &mut dice, 1);
+        age(&source, &mut dice);
+        let mut options = options(&mut dice, Direction::Pull, FIXTURE_OWNER);
+        if dice.hits(2) {
+            options.group_filter = FilterSet::new(vec!["type:ct".parse().unwrap()]);
+        }
+        let before = tree(target.path());
+
+        let announced =
+            rehearse(&options, from.clone(), decrypting(target.store()), &control, Arc::new(Silent)).await.unwrap();
+
+        assert_same_tree(&before, target.path());
+        let done = run(&options, from, decrypting(target.store()), &control, Arc::new(Silent)).await;
+        let most = announced.report;
+        if announced.chunks_exact {
+            assert_eq!(most, done, "seed {seed}\n{}", announced.plan);
+            exact += 1;
+        } else {
+            assert!(done.chunks_transferred <= most.chunks_transferred, "seed {seed}: {done:?}\n{most:?}");
+            assert_eq!(most.snapshots_copied, done.snapshots_copied, "seed {seed}");
+        }
+        chunks += done.chunks_transferred;
+        reused += done.chunks_reused;
+    }
+    assert!(exact > 15 && chunks > 50 && reused > 50, "{exact} {chunks} {reused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

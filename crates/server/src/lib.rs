@@ -9,8 +9,10 @@
 mod auth;
 mod budget;
 mod connections;
+mod heartbeat;
 mod http;
 mod listener;
+mod options;
 mod redirect;
 mod rest;
 mod session;
@@ -26,13 +28,16 @@ mod vouch;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::Paths;
 use tokio::net::TcpListener;
 
+pub use options::Options;
 pub use settings::Settings;
-pub use tls::{TlsError, server_config, server_config_from_files};
+pub use tls::{CurrentTls, TlsError, server_config, server_config_from_files};
 
+use heartbeat::Heartbeat;
 use state::State;
 use tracker::AllDone;
 
@@ -40,7 +45,8 @@ use tracker::AllDone;
 pub struct Server {
     state: Arc<State>,
     done: AllDone,
-    tls: Arc<rustls::ServerConfig>,
+    tls: CurrentTls,
+    heartbeat: Heartbeat,
 }
 
 impl Server {
@@ -48,9 +54,16 @@ impl Server {
     ///
     /// # Errors
     /// When the secrets of tickets can be neither read nor made.
-    pub fn new(paths: Paths, settings: Settings, tls: Arc<rustls::ServerConfig>) -> Result<Self, config::ConfigError> {
+    pub fn new(paths: Paths, settings: Settings, tls: impl Into<CurrentTls>) -> Result<Self, config::ConfigError> {
         let (state, done) = State::new(paths, settings)?;
-        Ok(Self { state: Arc::new(state), done, tls })
+        Ok(Self { state: Arc::new(state), done, tls: tls.into(), heartbeat: Heartbeat::none() })
+    }
+
+    /// Calls `beat` at every `interval` for as long as connections are accepted and somebody is there to serve them.
+    #[must_use]
+    pub fn with_heartbeat(mut self, interval: Duration, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        self.heartbeat = Heartbeat::new(interval, beat);
+        self
     }
 }
 
@@ -59,6 +72,5 @@ impl Server {
 /// # Errors
 /// When the listener cannot be used.
 pub async fn run(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let Server { state, done, tls } = server;
-    listener::serve(listener, tls, state, done, shutdown).await
+    listener::serve(listener, server, shutdown).await
 }

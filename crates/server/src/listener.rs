@@ -11,11 +11,11 @@ use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::Server;
 use crate::connections::{Admission, Connections, Watched};
 use crate::redirect;
 use crate::rest::service;
 use crate::state::State;
-use crate::tracker::AllDone;
 
 /// First byte of a TLS handshake record.
 const HANDSHAKE: u8 = 0x16;
@@ -41,20 +41,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// None at present; a failing accept is logged and tried again.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    state: Arc<State>,
-    done: AllDone,
-    shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let acceptor = TlsAcceptor::from(tls);
+pub(crate) async fn serve(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let Server { state, done, tls, mut heartbeat } = server;
     let connections = Connections::new(state.settings.max_connections);
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
+            () = heartbeat.next() => {
+                heartbeat.beat();
+                continue;
+            }
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -62,7 +60,7 @@ pub(crate) async fn serve(
                     tracing::warn!(%peer, "too many connections, none of them idle: refused");
                     continue;
                 };
-                let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+                let (acceptor, state) = (TlsAcceptor::from(tls.get()), Arc::clone(&state));
                 state.tracker.clone().spawn(async move {
                     if let Err(error) = connection(stream, acceptor, &state, place).await {
                         tracing::debug!(%peer, %error, "connection ended");

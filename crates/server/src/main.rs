@@ -2,63 +2,84 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use config::{Paths, ServerConf};
-use server::{Server, Settings};
+use server::{Options, Server, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+mod daemon;
+
+use daemon::certificate::Certificate;
+use daemon::service_manager;
+
 /// Threads that may wait for the disk at once.
 const BLOCKING_THREADS: usize = 32;
 
-/// Serves datastores to backup clients and to other backup servers.
-#[derive(Debug, Parser)]
-#[command(name = "backup-server", version)]
-struct Options {
-    /// Puts configuration, state, logs and locks below this directory.
-    #[arg(long, value_name = "DIR", env = "BACKUP_MANAGER_ROOT")]
-    root: Option<PathBuf>,
-    /// Address and port to listen on, instead of the configured one.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
-}
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
 
 fn main() -> anyhow::Result<()> {
+    clap_complete::CompleteEnv::with_factory(Options::command).complete();
     let options = Options::parse();
     let paths = options.root.as_deref().map_or_else(Paths::system, Paths::under_root);
     let (conf, problems) = ServerConf::load(&paths).context("cannot read the configuration of the server")?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&conf.log_level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    logging::start(filter, logging::Prefix::Time)?;
     for problem in problems {
         tracing::warn!("{problem}");
     }
-    let certificate = config::cert::ensure(&paths, &conf, chrono::Utc::now()).context("cannot get a certificate")?;
-    let tls = server::server_config(certificate.certificate_pem.as_bytes(), certificate.key_pem.as_bytes())
-        .context("cannot use the certificate")?;
+    let certificate = Certificate::load(&paths, &conf).context("cannot get a certificate")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let server = Server::new(paths, Settings::from(&conf), tls).context("cannot prepare the server")?;
+        let mut server =
+            Server::new(paths, Settings::from(&conf), certificate.tls()).context("cannot prepare the server")?;
+        if let Some(interval) = service_manager::heartbeat() {
+            server = server.with_heartbeat(interval, service_manager::alive);
+        }
         let listener = listener(options.listen.unwrap_or(conf.listen)).await?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let refreshing = tokio::spawn(keep_fresh(certificate, signal(SignalKind::hangup())?));
         announce(listener.local_addr()?)?;
         server::run(listener, server, async {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            refreshing.abort();
+            service_manager::stopping();
         })
         .await
         .context("cannot serve")
     })
+}
+
+/// Looks for a new certificate every minute, and at once when told to by SIGHUP.
+async fn keep_fresh(mut certificate: Certificate, mut hangup: tokio::signal::unix::Signal) {
+    let mut minutes = tokio::time::interval(CERTIFICATE_INTERVAL);
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = minutes.tick() => tokio::task::block_in_place(|| certificate.refresh()),
+            told = hangup.recv() => {
+                if told.is_none() {
+                    return;
+                }
+                service_manager::reloading();
+                tokio::task::block_in_place(|| certificate.refresh());
+                service_manager::reloaded();
+            }
+        }
+    }
 }
 
 /// Takes the socket that the service manager opened, or opens one.
@@ -73,9 +94,11 @@ async fn listener(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Says on standard output, in one line, that connections are accepted.
+/// Says that connections are accepted: on standard output, in one line, and to the service manager.
 fn announce(address: SocketAddr) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "listening on {address}")?;
-    stdout.flush()
+    stdout.flush()?;
+    service_manager::ready(address);
+    Ok(())
 }

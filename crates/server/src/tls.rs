@@ -1,11 +1,42 @@
 //! The TLS side of the listener.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, version};
+
+/// The TLS configuration of new connections. It can be replaced at any time; connections that run keep theirs.
+///
+/// Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct CurrentTls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl CurrentTls {
+    /// Begins with this configuration.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// What the next connection gets.
+    #[must_use]
+    pub fn get(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives new connections another configuration.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
+
+impl From<Arc<ServerConfig>> for CurrentTls {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::new(config)
+    }
+}
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! A target that stores encrypted snapshots decrypted.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,12 +10,14 @@ use formats::{
     ListingFingerprint, MAX_BLOB_PLAIN, Manifest, Namespace, RSA_KEY_NAME, SnapshotId,
 };
 
-use super::decide::{Way, decide};
+use super::decrypt_probe::DecryptingProbe;
 use super::renamed;
+use super::translation::{Heard, Names, Translation, plain};
 use crate::error::EndError;
+use crate::rehearsal::{Probe, Probing, Rehearsed};
 use crate::traits::{
-    ArchiveHandle, ArchiveLayout, ChunkRef, Expectation, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink,
-    Target,
+    ArchiveHandle, ArchiveLayout, ChunkRef, Expectation, GroupInfo, Inventoried, OpenSnapshot, Removed, SnapshotInfo,
+    SnapshotSink, Target,
 };
 use crate::verify::on_core;
 
@@ -29,11 +31,12 @@ use crate::verify::on_core;
 pub struct DecryptingTarget {
     inner: Arc<dyn Target>,
     keys: Arc<[CryptKey]>,
-    names: Arc<Names>,
+    /// One for the run, or one for each group where chunks put for one are not found by another.
+    names: Arc<Mutex<HashMap<Scope, Arc<Names>>>>,
 }
 
-/// The plain names of encrypted chunks seen in this run.
-type Names = Mutex<HashMap<ChunkRef, ChunkDigest>>;
+/// A group, or all of them.
+type Scope = Option<(Namespace, GroupId)>;
 
 impl DecryptingTarget {
     /// Decrypts what comes to `inner` with whichever of `keys` fits.
@@ -41,9 +44,24 @@ impl DecryptingTarget {
         Self { inner, keys: keys.into(), names: Arc::default() }
     }
 
-    fn sink(&self, inner: Box<dyn SnapshotSink>) -> Box<dyn SnapshotSink> {
-        let (keys, names) = (Arc::clone(&self.keys), Arc::clone(&self.names));
-        Box::new(DecryptingSink { inner, keys, names, key: OnceLock::new(), files: Mutex::default() })
+    fn translation(&self, namespace: &Namespace, group: &GroupId) -> Translation {
+        Translation::new(Arc::clone(&self.keys), self.names(namespace, group))
+    }
+
+    fn names(&self, namespace: &Namespace, group: &GroupId) -> Arc<Names> {
+        let everywhere = self.inner.shares_chunks() || self.inner.lends_chunks();
+        let scope = (!everywhere).then(|| (namespace.clone(), group.clone()));
+        Arc::clone(self.names.lock().unwrap_or_else(PoisonError::into_inner).entry(scope).or_default())
+    }
+
+    fn sink(
+        &self,
+        inner: Box<dyn SnapshotSink>,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Box<dyn SnapshotSink> {
+        let translation = self.translation(namespace, &snapshot.group);
+        Box::new(DecryptingSink { inner, translation, files: Mutex::default() })
     }
 }
 
@@ -95,7 +113,7 @@ impl Target for DecryptingTarget {
         base: Option<&SnapshotId>,
         owner: &AuthId,
     ) -> Result<Box<dyn SnapshotSink>, EndError> {
-        Ok(self.sink(self.inner.begin(namespace, snapshot, base, owner).await?))
+        Ok(self.sink(self.inner.begin(namespace, snapshot, base, owner).await?, namespace, snapshot))
     }
 
     async fn reopen(
@@ -105,7 +123,39 @@ impl Target for DecryptingTarget {
         base: Option<&SnapshotId>,
         owner: &AuthId,
     ) -> Result<Option<Box<dyn SnapshotSink>>, EndError> {
-        Ok(self.inner.reopen(namespace, snapshot, base, owner).await?.map(|inner| self.sink(inner)))
+        let reopened = self.inner.reopen(namespace, snapshot, base, owner).await?;
+        Ok(reopened.map(|inner| self.sink(inner, namespace, snapshot)))
+    }
+
+    async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
+        // What the source calls the chunks of one that was decrypted says something here, and nothing below.
+        let rewritten = asked.rehearsed.filter(|rehearsed| asked.base.is_some() && rehearsed.rewritten);
+        let brought = rewritten.map(|rehearsed| Arc::clone(&rehearsed.chunks)).unwrap_or_default();
+        let nameless = rewritten.map(|rehearsed| Rehearsed { chunks: Arc::default(), ..rehearsed.clone() });
+        let below = Probing { rehearsed: nameless.as_ref().or(asked.rehearsed), ..asked };
+        let Some(inner) = self.inner.probe(below).await? else { return Ok(None) };
+        let translation = self.translation(asked.namespace, &asked.snapshot.group);
+        Ok(Some(Box::new(DecryptingProbe { inner, translation, brought })))
+    }
+
+    fn wants_pairs(&self) -> bool {
+        true
+    }
+
+    async fn pair(&self, namespace: &Namespace, source: &dyn OpenSnapshot) -> Result<(), EndError> {
+        let snapshot = source.manifest().snapshot();
+        match self.inner.open_copy(namespace, &snapshot).await? {
+            Some(copy) => self.names(namespace, &snapshot.group).pair(source, copy.as_ref(), &self.keys).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn open_copy(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        self.inner.open_copy(namespace, snapshot).await
     }
 
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
@@ -124,19 +174,12 @@ impl Target for DecryptingTarget {
 /// A snapshot being written, decrypted where there is a key for it.
 struct DecryptingSink {
     inner: Box<dyn SnapshotSink>,
-    keys: Arc<[CryptKey]>,
-    names: Arc<Names>,
-    /// Set once the manifest was heard, where the snapshot is decrypted.
-    key: OnceLock<CryptKey>,
+    translation: Translation,
     /// What the files became.
     files: Mutex<HashMap<ArchiveName, FileInfo>>,
 }
 
 impl DecryptingSink {
-    fn name_of(&self, chunk: &ChunkRef) -> Option<ChunkDigest> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).get(chunk).copied()
-    }
-
     fn note(&self, info: FileInfo) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(info.filename.clone(), info);
     }
@@ -156,11 +199,6 @@ impl DecryptingSink {
         }
         Ok(manifest)
     }
-}
-
-/// The plain chunk that `chunk` becomes.
-fn plain(chunk: &ChunkRef, digest: ChunkDigest) -> ChunkRef {
-    ChunkRef { digest, encrypted: false, ..*chunk }
 }
 
 /// Decrypts a blob file. Only the key for a master key is stored plain in an encrypted snapshot.
@@ -187,24 +225,15 @@ impl SnapshotSink for DecryptingSink {
     }
 
     async fn expect(&self, manifest: &Manifest, anew: bool) -> Result<Expectation, EndError> {
-        // One that cannot be read says nothing, and is replaced.
-        let existing = self.inner.existing().and_then(|blob| Manifest::parse_blob(blob).ok());
-        let (key, unchanged) = match decide(manifest, existing.as_ref(), &self.keys, anew)? {
-            Way::AsIs(warning) => {
-                let expected = self.inner.expect(manifest, anew).await?;
-                return Ok(Expectation { warning: warning.map(str::to_owned).or(expected.warning), ..expected });
-            }
-            Way::Decrypt(key) => (key, false),
-            Way::Unchanged(key) => (key, true),
-        };
-        // Heard twice, it is the same snapshot and so the same key.
-        let _ = self.key.set(key.clone());
-        Ok(Expectation { unchanged, rewritten: true, warning: None })
+        match self.translation.hear(manifest, self.inner.existing(), anew)? {
+            Heard::AsIs(warning) => Ok(Heard::beside(warning, self.inner.expect(manifest, anew).await?)),
+            Heard::Decrypted(expected) => Ok(expected),
+        }
     }
 
     async fn has_file(&self, info: &FileInfo) -> Result<bool, EndError> {
         // What is there is a decrypted file, of which the encrypted one's checksum says nothing.
-        if self.key.get().is_some() { Ok(false) } else { self.inner.has_file(info).await }
+        if self.translation.key().is_some() { Ok(false) } else { self.inner.has_file(info).await }
     }
 
     async fn has_client_log(&self) -> Result<bool, EndError> {
@@ -216,14 +245,11 @@ impl SnapshotSink for DecryptingSink {
     }
 
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
-        if self.key.get().is_none() {
+        if self.translation.key().is_none() {
             return self.inner.missing(chunks).await;
         }
-        let known: Vec<ChunkRef> =
-            chunks.iter().filter_map(|chunk| self.name_of(chunk).map(|name| plain(chunk, name))).collect();
-        let missing: HashSet<ChunkRef> = self.inner.missing(&known).await?.into_iter().collect();
-        let lacking = |chunk: &&ChunkRef| self.name_of(chunk).is_none_or(|name| missing.contains(&plain(chunk, name)));
-        Ok(chunks.iter().filter(lacking).copied().collect())
+        let missing = self.inner.missing(&self.translation.known(chunks)).await?;
+        Ok(self.translation.lacking(chunks, missing))
     }
 
     fn asks_at_once(&self) -> usize {
@@ -231,7 +257,9 @@ impl SnapshotSink for DecryptingSink {
     }
 
     async fn put_chunk(&self, archive: &ArchiveHandle, chunk: ChunkRef, blob: DataBlob) -> Result<(), EndError> {
-        let Some(key) = self.key.get().cloned() else { return self.inner.put_chunk(archive, chunk, blob).await };
+        let Some(key) = self.translation.key().cloned() else {
+            return self.inner.put_chunk(archive, chunk, blob).await;
+        };
         let bad = move |error| {
             EndError::skip(format!("chunk {} cannot be decrypted", chunk.digest))
                 .caused_by(error)
@@ -247,18 +275,18 @@ impl SnapshotSink for DecryptingSink {
         if !self.inner.missing(&[plain]).await?.is_empty() {
             self.inner.put_chunk(archive, plain, blob).await?;
         }
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk, name);
+        self.translation.names.learn(chunk, name);
         Ok(())
     }
 
     async fn finish_archive(&self, archive: ArchiveHandle, index: Bytes) -> Result<(), EndError> {
-        if self.key.get().is_none() {
+        if self.translation.key().is_none() {
             return self.inner.finish_archive(archive, index).await;
         }
         let index = Index::parse(archive.name.kind(), index)
             .map_err(|error| EndError::skip("the index does not parse").caused_by(error))?;
         let index = renamed(&index, |entry| {
-            self.name_of(&ChunkRef { digest: entry.digest, plain_len: entry.len(), encrypted: true })
+            self.translation.names.of(&ChunkRef { digest: entry.digest, plain_len: entry.len(), encrypted: true })
         })?;
         let (filename, crypt_mode) = (archive.name.clone(), CryptMode::None);
         self.note(FileInfo { filename, crypt_mode, size: index.size, csum: index.csum });
@@ -266,14 +294,14 @@ impl SnapshotSink for DecryptingSink {
     }
 
     async fn put_blob(&self, name: &ArchiveName, encoded: Bytes) -> Result<(), EndError> {
-        let Some(key) = self.key.get().cloned() else { return self.inner.put_blob(name, encoded).await };
+        let Some(key) = self.translation.key().cloned() else { return self.inner.put_blob(name, encoded).await };
         let bytes = decrypted_blob(key, name, encoded).await?;
         self.note(FileInfo::of_blob(name.clone(), CryptMode::None, &bytes));
         self.inner.put_blob(name, bytes).await
     }
 
     async fn put_client_log(&self, encoded: Bytes) -> Result<(), EndError> {
-        let Some(key) = self.key.get().cloned() else { return self.inner.put_client_log(encoded).await };
+        let Some(key) = self.translation.key().cloned() else { return self.inner.put_client_log(encoded).await };
         let encrypted = DataBlob::parse(encoded.clone()).is_ok_and(|blob| blob.kind().is_encrypted());
         if !encrypted {
             return self.inner.put_client_log(encoded).await;
@@ -289,7 +317,7 @@ impl SnapshotSink for DecryptingSink {
     }
 
     async fn commit(self: Box<Self>, manifest: &Manifest, blob: &DataBlob) -> Result<(), EndError> {
-        if self.key.get().is_none() {
+        if self.translation.key().is_none() {
             return self.inner.commit(manifest, blob).await;
         }
         let manifest = self.decrypted(manifest)?;

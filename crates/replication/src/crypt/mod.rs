@@ -13,9 +13,11 @@
 
 mod decide;
 mod decrypt;
+mod decrypt_probe;
 mod encrypt;
 #[cfg(test)]
 mod tests;
+mod translation;
 
 use bytes::Bytes;
 use formats::{ChunkDigest, DynamicIndexWriter, FixedIndexWriter, Index, IndexBytes, IndexEntry};

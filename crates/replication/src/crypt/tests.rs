@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use formats::{ChunkDigest, CryptKey, CryptMode, DataBlob, Fingerprint, Index, Manifest, VerifyResult};
 
+use super::translation::Names;
 use super::{DecryptingTarget, EncryptingSource};
 use crate::memory::{MemoryStore, verify_state};
 use crate::tests::{pull, push};
-use crate::{JobOptions, Report, RunControl, RunResult, Silent, run};
+use crate::traits::{ChunkRef, Source as _};
+use crate::{Forecast, JobOptions, Report, RunControl, RunResult, Silent, rehearse, run};
 
 const A: &[u8] = b"first chunk of all";
 const B: &[u8] = b"second chunk";
@@ -121,6 +123,75 @@ async fn a_decrypting_pull_gives_back_the_content_and_then_has_nothing_to_do() {
     assert_eq!(copy.source_signature().map(|print| *print.as_bytes()), encrypted.signature_bytes());
     assert_eq!(copy.files[0].csum, manifest(&plain(), 1).files[0].csum);
     assert!(second.moved_nothing() && second.snapshots_unchanged == 1, "{second:?}");
+}
+
+/// What a decrypting run would do, and then does.
+async fn announced_and_done(source: &MemoryStore, keys: &[CryptKey], target: &MemoryStore) -> (Forecast, Report) {
+    let before = target.contents();
+    let options = JobOptions { worker_threads: 1, ..pull() };
+    let ends = Arc::new(DecryptingTarget::new(Arc::new(target.clone()), keys.to_vec()));
+    let announced = rehearse(&options, Arc::new(source.clone()), ends, &RunControl::new(), Arc::new(Silent)).await;
+    assert_eq!(target.contents(), before, "a dry run changed something");
+    (announced.unwrap(), decrypt_with(&options, source, keys, target).await)
+}
+
+#[tokio::test]
+async fn a_second_decrypting_pull_fetches_the_changed_chunks_alone_as_announced() {
+    let (source, vault, back) = (plain(), vault().await, MemoryStore::new());
+    decrypt(&vault, &[key(1)], &back).await;
+    source.backup("", GROUP, 2, &[("disk.img.didx", &[A, C, B]), ("vm.conf.blob", &[b"cores 8"])]);
+    source.log("", GROUP, 2, b"well again");
+    source.backup("", "vm/101", 2, &[("disk.img.didx", &[B, A])]);
+    encrypt(&push(), &source, key(1), &vault.as_remote()).await;
+    let fetched = vault.chunks_fetched();
+
+    let (announced, done) = announced_and_done(&vault, &[key(1)], &back).await;
+
+    assert_eq!((done.result, done.snapshots_copied), (RunResult::Ok, 2), "{:?}", done.errors);
+    assert_eq!((done.chunks_transferred, vault.chunks_fetched() - fetched), (1, 1));
+    assert_eq!(announced.report, done);
+    assert!(announced.chunks_exact && announced.exact);
+    assert_eq!((content(&back, 2).0, back.check()), ([A, C, B].map(ChunkDigest::of).to_vec(), Ok(())));
+}
+
+#[tokio::test]
+async fn names_are_learnt_only_from_a_copy_of_this_very_snapshot() {
+    type Spoil = fn(&mut Manifest);
+    let (original, copy) = (true, false);
+    let spoils: [(&str, bool, Spoil, bool); 6] = [
+        ("as it was made", copy, |_| (), true),
+        ("made of another one", copy, |it| it.set_source_signature(Fingerprint::from_bytes([9; 32])), false),
+        ("of unknown origin", copy, |it| drop(it.unprotected.shift_remove("sync-source-signature")), false),
+        ("signed with another key", original, |it| it.sign(&key(2)), false),
+        ("changed after it was signed", original, |it| it.files[0].size += 1, false),
+        ("with another index than it says", copy, |it| it.files[0].csum[0] ^= 1, false),
+    ];
+    for (what, of_original, spoil, learnt) in spoils {
+        let (vault, back) = (vault().await, MemoryStore::new());
+        decrypt(&vault, &[key(1)], &back).await;
+        if of_original { &vault } else { &back }.manifest("", GROUP, 1, spoil);
+        let (ns, id) = (formats::Namespace::root(), manifest(&vault, 1).snapshot());
+        let (original, copy) =
+            (vault.open(&ns, &id).await.unwrap().unwrap(), back.open(&ns, &id).await.unwrap().unwrap());
+        let names = Names::default();
+
+        // Whatever cannot be read is an error, and nothing is learnt.
+        let _ = names.pair(original.as_ref(), copy.as_ref(), &[key(1)]).await;
+
+        let chunk = ChunkRef { digest: key(1).digest(A), plain_len: A.len() as u64, encrypted: true };
+        assert_eq!(names.of(&chunk), learnt.then(|| ChunkDigest::of(A)), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_at_most_where_plain_and_encrypted_snapshots_share_chunks() {
+    let (vault, back) = (vault().await, MemoryStore::new());
+    vault.backup("", "vm/200", 1, &[("disk.img.didx", &[A, C])]);
+
+    let (announced, done) = announced_and_done(&vault, &[key(1)], &back).await;
+
+    assert!(!announced.chunks_exact && !announced.exact);
+    assert_eq!((announced.report.chunks_transferred, done.chunks_transferred), (4, 3), "{:?}", done.errors);
 }
 
 #[tokio::test]

@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 
 use super::local_probe::LocalProbe;
 use super::presence::{Damaged, Presence};
-use super::{is_busy, local_source, while_busy};
+use super::{LocalSource, is_busy, local_source, while_busy};
 use crate::error::EndError;
 use crate::options::Direction;
 use crate::planner::ForeignGroup;
 use crate::rehearsal::{Probe, Probing};
 use crate::traits::{
-    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
+    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, Removed, SnapshotInfo, SnapshotSink,
+    Source as _, Target,
 };
 use crate::verify::blocking;
 
@@ -204,6 +205,14 @@ impl Target for LocalTarget {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn open_copy(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        LocalSource::new(self.store.clone()).open(namespace, snapshot).await
     }
 
     async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {

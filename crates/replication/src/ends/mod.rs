@@ -19,7 +19,7 @@ use client::ClientError;
 use datastore::DatastoreError;
 use tokio::time::Instant;
 
-use crate::error::{EndError, ErrorClass};
+use crate::error::EndError;
 
 /// How long to wait for a group or snapshot that somebody else works on.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a call to a local datastore failed because of somebody else's lock.
 fn is_busy(error: &EndError) -> bool {
-    error.class() == ErrorClass::Retry
+    error.is_busy()
 }
 
 /// Repeats `attempt` for a while as long as it fails because of somebody else's lock.
@@ -55,7 +55,7 @@ async fn while_busy<T, E, A: Future<Output = Result<T, E>>>(
 impl From<DatastoreError> for EndError {
     fn from(error: DatastoreError) -> Self {
         if error.is_busy() {
-            return EndError::retry("somebody else works on it")
+            return EndError::busy("somebody else works on it")
                 .caused_by(error)
                 .with_hint("a backup, prune or another sync holds the lock; the next run tries again");
         }
@@ -69,13 +69,14 @@ impl From<DatastoreError> for EndError {
 /// Says what an error of a remote means for a run.
 impl From<ClientError> for EndError {
     fn from(error: ClientError) -> Self {
-        let class = match error.class() {
-            client::ErrorClass::Retry => ErrorClass::Retry,
-            client::ErrorClass::Skip => ErrorClass::Skip,
-            client::ErrorClass::Stop => ErrorClass::Stop,
+        let (hint, message) = (error.hint(), "the remote failed");
+        let end = match error.class() {
+            _ if error.is_busy() => EndError::busy(message),
+            client::ErrorClass::Retry => EndError::retry(message),
+            client::ErrorClass::Skip => EndError::skip(message),
+            client::ErrorClass::Stop => EndError::stop(message),
         };
-        let hint = error.hint();
-        let end = EndError::new(class, "the remote failed").caused_by(error);
+        let end = end.caused_by(error);
         match hint {
             Some(hint) => end.with_hint(hint),
             None => end,

@@ -64,16 +64,13 @@ impl Engine {
             first
         });
 
-        let mut busy = lane.distribute(&mut refs, ledger, &mut in_flight).await?;
-        drain(&mut in_flight).await?;
-        while !busy.is_empty() {
-            let mut again = Vec::with_capacity(busy.len());
-            for (chunk, wait) in busy {
-                wait.over().await;
-                again.push(chunk);
+        let moved = lane.all(&mut refs, ledger, &mut in_flight).await;
+        if let Err(error) = moved {
+            if error.is_broken_connection() {
+                // What came in before the line broke is worth keeping; the rest fails at once.
+                drop(drain(&mut in_flight).await);
             }
-            busy = lane.distribute(&mut again.into_iter(), ledger, &mut in_flight).await?;
-            drain(&mut in_flight).await?;
+            return Err(error);
         }
         self.monitor.event(Event::Progress {
             transferred_bytes: 0,
@@ -86,6 +83,27 @@ impl Engine {
 }
 
 impl<'a> Lane<'a> {
+    /// Brings all of `refs`: first what nobody else deals with, then what the others did not bring.
+    async fn all(
+        self,
+        refs: &mut (dyn Iterator<Item = ChunkRef> + Send + '_),
+        ledger: &Ledger,
+        in_flight: &mut InFlight<'a>,
+    ) -> Result<(), EndError> {
+        let mut busy = self.distribute(refs, ledger, in_flight).await?;
+        drain(in_flight).await?;
+        while !busy.is_empty() {
+            let mut again = Vec::with_capacity(busy.len());
+            for (chunk, wait) in busy {
+                wait.over().await;
+                again.push(chunk);
+            }
+            busy = self.distribute(&mut again.into_iter(), ledger, in_flight).await?;
+            drain(in_flight).await?;
+        }
+        Ok(())
+    }
+
     /// Starts everything in `refs` that nobody else deals with and returns the rest.
     async fn distribute(
         self,
@@ -175,10 +193,14 @@ impl<'a> Lane<'a> {
                 }
             })
             .buffer_unordered(FETCHED_AT_ONCE);
+        let mut broken = None;
         while let Some(stored) = fetched.next().await {
-            stored?;
+            keep_going(stored, &mut broken)?;
         }
         drop(fetched);
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
         match batch.first() {
             None => Ok(()),
             Some(left) => Err(EndError::skip(format!("chunk {} was not delivered", left.chunk.digest))),
@@ -256,9 +278,22 @@ async fn meanwhile<T>(in_flight: &mut InFlight<'_>, work: impl Future<Output = T
     }
 }
 
+/// Waits for everything on its way. A broken connection ends it when the rest has been heard of, other errors at once.
 async fn drain(in_flight: &mut InFlight<'_>) -> Result<(), EndError> {
+    let mut broken = None;
     while let Some(stored) = in_flight.next().await {
-        stored?;
+        keep_going(stored, &mut broken)?;
     }
-    Ok(())
+    broken.map_or(Ok(()), Err)
+}
+
+/// Keeps the first broken connection in `broken` and lets the others go on; any other error is returned.
+fn keep_going(stored: Result<(), EndError>, broken: &mut Option<EndError>) -> Result<(), EndError> {
+    match stored {
+        Err(error) if error.is_broken_connection() => {
+            broken.get_or_insert(error);
+            Ok(())
+        }
+        stored => stored,
+    }
 }

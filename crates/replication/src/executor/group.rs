@@ -5,6 +5,7 @@ use formats::{Namespace, SnapshotId};
 use super::{Engine, GroupJob, Slot};
 use crate::error::EndError;
 use crate::inventory::place;
+use crate::patience::Tries;
 use crate::plan::{Action, CopyReason, Step};
 use crate::rehearsal::{Amount, SnapshotForecast};
 use crate::report::{Event, SnapshotOutcome};
@@ -22,12 +23,50 @@ impl Engine {
             if self.is_over() || self.control.ready().await.is_err() {
                 break;
             }
-            if let Err(error) = self.step(&job, step, &mut base, slot).await {
+            if let Err(error) = self.persist(&job, step, &mut base, slot).await {
                 self.fail(slot, place(&namespace, &step.snapshot), &error);
                 break;
             }
         }
         self.monitor.event(Event::GroupFinished { namespace, group });
+    }
+
+    /// Does one step, and does it again while only the connection breaks.
+    ///
+    /// What got through before counts as transferred, not as found at the target when it is found there. A removal is
+    /// not repeated: nobody knows whether it happened before the line broke.
+    async fn persist(
+        &self,
+        job: &GroupJob,
+        step: &Step,
+        base: &mut Option<SnapshotId>,
+        slot: &Slot,
+    ) -> Result<(), EndError> {
+        if matches!(step.action, Action::Remove(_)) {
+            return self.step(job, step, base, slot).await;
+        }
+        let at = place(&job.target_ns, &step.snapshot);
+        let mut tries = Tries::new(self.options.patience, &self.control, &*self.monitor);
+        let before = Amount::of(&slot.lock());
+        let mut got_through = Amount::default();
+        loop {
+            let broke = match self.step(job, step, base, slot).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            let now = Amount::of(&slot.lock()).since(before);
+            if now.chunks > got_through.chunks {
+                tries.progressed();
+            }
+            got_through = now;
+            tries.after(&at, broke).await?;
+            let mut report = slot.lock();
+            (report.chunks_reused, report.bytes_reused) = (before.chunks_reused, before.bytes_reused);
+        }
+        let mut report = slot.lock();
+        report.chunks_reused = report.chunks_reused.saturating_sub(got_through.chunks).max(before.chunks_reused);
+        report.bytes_reused = report.bytes_reused.saturating_sub(got_through.logical_bytes).max(before.bytes_reused);
+        Ok(())
     }
 
     async fn step(

@@ -16,6 +16,7 @@ mod archive;
 mod group;
 mod ledger;
 mod order;
+mod pairs;
 mod refresh;
 mod snapshot;
 
@@ -33,10 +34,11 @@ use crate::control::RunControl;
 use crate::error::{EndError, ErrorClass};
 use crate::inventory::{Inventory, place};
 use crate::options::{JobOptions, TransferOrder};
+use crate::patience::Tries;
 use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, VanishedGroup};
 use crate::planner::plan;
 use crate::rehearsal::{Forecast, Notes, RehearsalTarget};
-use crate::report::{Event, Monitor, Problem, Report};
+use crate::report::{Event, Monitor, Problem, Report, Silent};
 use crate::traits::{Source, Target};
 
 /// Takes the inventory of both ends and plans.
@@ -48,6 +50,18 @@ pub async fn prepare(
     source: &Arc<dyn Source>,
     target: &Arc<dyn Target>,
 ) -> Result<Plan, EndError> {
+    prepare_under(options, source, target, &RunControl::new(), &Silent).await
+}
+
+async fn prepare_under(
+    options: &JobOptions,
+    source: &Arc<dyn Source>,
+    target: &Arc<dyn Target>,
+    control: &RunControl,
+    monitor: &dyn Monitor,
+) -> Result<Plan, EndError> {
+    let tries = || Tries::new(options.patience, control, monitor);
+    // The first contact with either end. What cannot be reached at all is for the caller to try later.
     let from = source
         .namespaces(&options.source_ns, options.max_depth)
         .await
@@ -62,8 +76,8 @@ pub async fn prepare(
         .collect();
 
     let (source_inventory, target_inventory) = tokio::try_join!(
-        Inventory::take(source, from, |group| options.wants(group)),
-        Inventory::take(target, matter, |group| options.wants(group)),
+        Inventory::take(source, from, |group| options.wants(group), tries),
+        Inventory::take(target, matter, |group| options.wants(group), tries),
     )?;
     Ok(plan(options, &source_inventory, &target_inventory))
 }
@@ -79,7 +93,7 @@ pub async fn run(
     let prepared = tokio::select! {
         biased;
         () = control.cancelled() => Err(EndError::stop("the run was stopped")),
-        prepared = prepare(options, &source, &target) => prepared,
+        prepared = prepare_under(options, &source, &target, control, &*monitor) => prepared,
     };
     match prepared {
         Ok(plan) => execute(options, plan, source, target, control, monitor).await,
@@ -107,10 +121,10 @@ pub async fn rehearse(
     let plan = tokio::select! {
         biased;
         () = control.cancelled() => return Err(EndError::stop("stopped on request")),
-        prepared = prepare(options, &source, &target) => prepared?,
+        prepared = prepare_under(options, &source, &target, control, &*monitor) => prepared?,
     };
     let notes = Arc::new(Notes::default());
-    let target = Arc::new(RehearsalTarget::new(target));
+    let target = Arc::new(RehearsalTarget::new(target, Arc::clone(&notes)));
     let rehearsal = Some(Arc::clone(&notes));
     let report = obey(options, plan.clone(), source, target, control, monitor, rehearsal).await;
     Ok(notes.forecast(plan, report))
@@ -160,6 +174,11 @@ async fn obey(
         created = engine.create_namespaces(&plan, &tail) => created,
     };
     let jobs = group_jobs(&plan, &created);
+    tokio::select! {
+        biased;
+        () = control.cancelled() => {}
+        () = engine.pair_bases(&jobs) => {}
+    }
     let (first, rest) = match options.transfer_order {
         TransferOrder::OldestFirst => (jobs, Vec::new()),
         TransferOrder::NewestFirst => order::newest_first(jobs),
@@ -301,11 +320,15 @@ impl Engine {
             if self.is_over() {
                 break;
             }
-            if entry.create
-                && let Err(error) = self.target.create_namespace(&entry.target).await
-            {
-                self.fail(slot, format!("namespace `{}`", entry.target), &error);
-                continue;
+            if entry.create {
+                let at = format!("namespace `{}`", entry.target);
+                let tries = Tries::new(self.options.patience, &self.control, &*self.monitor);
+                // One that is there already is no error, so asking twice does no harm.
+                let made = tries.persist(&at, async || self.target.create_namespace(&entry.target).await).await;
+                if let Err(error) = made {
+                    self.fail(slot, at, &error);
+                    continue;
+                }
             }
             there.push(entry.target.clone());
         }

@@ -51,6 +51,8 @@ pub struct MemoryStore {
     state: Arc<Mutex<State>>,
     /// Calls left before the store dies, for clones made by [`MemoryStore::dying_after`].
     lives: Option<Arc<AtomicU64>>,
+    /// Calls left before one call fails, for clones made by [`MemoryStore::stumbling_after`].
+    stumble: Option<Arc<AtomicU64>>,
     lie: Option<Lie>,
     remote: bool,
 }
@@ -90,13 +92,19 @@ impl MemoryStore {
     pub fn new() -> Self {
         let mut state = State::default();
         state.namespaces.insert(Namespace::root(), BTreeMap::new());
-        Self { state: Arc::new(Mutex::new(state)), lives: None, lie: None, remote: false }
+        Self { state: Arc::new(Mutex::new(state)), lives: None, stumble: None, lie: None, remote: false }
     }
 
     /// The same store, which answers `calls` calls and is dead from then on.
     #[must_use]
     pub fn dying_after(&self, calls: u64) -> Self {
         Self { lives: Some(Arc::new(AtomicU64::new(calls))), ..self.clone() }
+    }
+
+    /// The same store, to which the connection breaks once, after `calls` calls.
+    #[must_use]
+    pub fn stumbling_after(&self, calls: u64) -> Self {
+        Self { stumble: Some(Arc::new(AtomicU64::new(calls))), ..self.clone() }
     }
 
     /// The same store, lying to whoever reads it.
@@ -118,6 +126,11 @@ impl MemoryStore {
 
     /// Counts a call; a dead store answers none.
     fn call(&self) -> Result<(), EndError> {
+        if let Some(stumble) = &self.stumble
+            && stumble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.wrapping_sub(1))) == Ok(0)
+        {
+            return Err(EndError::retry("the connection broke"));
+        }
         let Some(lives) = &self.lives else { return Ok(()) };
         let alive = lives.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         if alive { Ok(()) } else { Err(EndError::retry("the store died")) }

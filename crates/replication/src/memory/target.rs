@@ -13,7 +13,7 @@ use formats::{
 use super::{MemoryStore, Snapshot, State, matches_info};
 use crate::error::EndError;
 use crate::rehearsal::{Probe, Probing};
-use crate::traits::{ArchiveHandle, ArchiveLayout, ChunkRef, Removed, SnapshotSink, Target};
+use crate::traits::{ArchiveHandle, ArchiveLayout, ChunkRef, OpenSnapshot, Removed, SnapshotSink, Source as _, Target};
 
 #[async_trait]
 impl Target for MemoryStore {
@@ -75,6 +75,14 @@ impl Target for MemoryStore {
         let Some(found) = group.snapshots.get(&snapshot.time).cloned() else { return Ok(None) };
         let Some(manifest) = found.manifest.clone() else { return Ok(None) };
         self.sink(&mut state, namespace, snapshot, base, found, Some(manifest)).map(Some)
+    }
+
+    async fn open_copy(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        if self.remote { Ok(None) } else { self.open(namespace, snapshot).await }
     }
 
     async fn probe(&self, asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {

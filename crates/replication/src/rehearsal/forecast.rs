@@ -72,7 +72,7 @@ pub struct SnapshotForecast {
 }
 
 /// What a run would do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Forecast {
     /// What the planner decided.
     pub plan: Plan,
@@ -83,6 +83,22 @@ pub struct Forecast {
     /// Whether encoded bytes are exact; otherwise they are an upper bound, since the length of a chunk at a remote
     /// shows only when it is fetched.
     pub exact: bool,
+    /// Whether the number of chunks is exact; otherwise it is an upper bound: some snapshots are decrypted and others
+    /// copied as they are, and a chunk of the latter may come out of the former.
+    pub chunks_exact: bool,
+}
+
+impl Default for Forecast {
+    /// That of a run that does nothing at all.
+    fn default() -> Self {
+        Self {
+            plan: Plan::default(),
+            report: Report::default(),
+            snapshots: BTreeMap::new(),
+            exact: true,
+            chunks_exact: true,
+        }
+    }
 }
 
 impl Forecast {
@@ -102,6 +118,8 @@ impl Forecast {
 pub(crate) struct Notes {
     snapshots: Mutex<BTreeMap<(Namespace, SnapshotId), SnapshotForecast>>,
     inexact: AtomicBool,
+    as_they_are: AtomicBool,
+    rewritten: AtomicBool,
 }
 
 impl Notes {
@@ -115,8 +133,16 @@ impl Notes {
         self.inexact.store(true, Ordering::Relaxed);
     }
 
+    /// A chunk would be sent, to be stored under another name or as it is.
+    pub(crate) fn sent(&self, rewritten: bool) {
+        let seen = if rewritten { &self.rewritten } else { &self.as_they_are };
+        seen.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn forecast(&self, plan: Plan, report: Report) -> Forecast {
         let snapshots = std::mem::take(&mut *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner));
-        Forecast { plan, report, snapshots, exact: !self.inexact.load(Ordering::Relaxed) }
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let chunks_exact = !(is(&self.as_they_are) && is(&self.rewritten));
+        Forecast { plan, report, snapshots, exact: !is(&self.inexact) && chunks_exact, chunks_exact }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use formats::{ChunkDigest, DataBlob, FileInfo, Namespace, SnapshotId};
+use formats::{ChunkDigest, DataBlob, FileInfo, Manifest, Namespace, SnapshotId};
 
 pub(crate) use forecast::Notes;
 pub use forecast::{Amount, Forecast, SnapshotForecast};
@@ -23,7 +23,7 @@ pub use outline::{
 pub(crate) use target::RehearsalTarget;
 
 use crate::error::EndError;
-use crate::traits::{ArchiveLayout, ChunkRef};
+use crate::traits::{ArchiveLayout, ChunkRef, Expectation};
 
 /// What a target is asked about a snapshot that a run would write now.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +45,10 @@ pub struct Probing<'a> {
 pub struct Rehearsed {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// What its indexes name; nothing when its manifest says that its verification failed.
+    /// What its indexes name, as the source calls it; nothing when its manifest says that its verification failed.
     pub chunks: Arc<HashSet<ChunkDigest>>,
+    /// Whether it is stored under other names than the source has.
+    pub rewritten: bool,
 }
 
 /// Answers what a [`SnapshotSink`](crate::SnapshotSink) would, and changes nothing.
@@ -54,6 +56,14 @@ pub struct Rehearsed {
 pub trait Probe: Send + Sync {
     /// As [`SnapshotSink::existing`](crate::SnapshotSink::existing).
     fn existing(&self) -> Option<&DataBlob>;
+
+    /// As [`SnapshotSink::expect`](crate::SnapshotSink::expect).
+    ///
+    /// # Errors
+    /// As there.
+    async fn expect(&self, _manifest: &Manifest, _anew: bool) -> Result<Expectation, EndError> {
+        Ok(Expectation::default())
+    }
 
     /// As [`SnapshotSink::has_file`](crate::SnapshotSink::has_file).
     ///

@@ -1,6 +1,7 @@
 //! The target that only pretends.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,30 +10,39 @@ use formats::{
     ArchiveName, AuthId, ChunkDigest, DataBlob, FileInfo, GroupId, Index, Manifest, Namespace, SnapshotId, VerifyResult,
 };
 
-use super::{Probe, Probing, Rehearsed};
+use super::{Notes, Probe, Probing, Rehearsed};
 use crate::error::EndError;
 use crate::traits::{
-    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
+    ArchiveHandle, ArchiveLayout, ChunkRef, Expectation, GroupInfo, Inventoried, OpenSnapshot, Removed, SnapshotInfo,
+    SnapshotSink, Target,
 };
 
 /// Stands in front of a target: questions go through, changes do not.
 pub(crate) struct RehearsalTarget {
     target: Arc<dyn Target>,
+    notes: Arc<Notes>,
     done: Arc<Mutex<Done>>,
 }
 
 /// What would have happened by now.
 #[derive(Default)]
 struct Done {
-    /// Chunks put, where other snapshots find them.
+    /// Chunks put, where other snapshots find them: as they are, and under other names.
     put: HashSet<ChunkRef>,
+    put_rewritten: HashSet<ChunkRef>,
     /// The newest snapshot finished in each group, where they do not.
     newest: HashMap<(Namespace, GroupId), Rehearsed>,
 }
 
+impl Done {
+    fn put(&mut self, rewritten: bool) -> &mut HashSet<ChunkRef> {
+        if rewritten { &mut self.put_rewritten } else { &mut self.put }
+    }
+}
+
 impl RehearsalTarget {
-    pub(crate) fn new(target: Arc<dyn Target>) -> Self {
-        Self { target, done: Arc::default() }
+    pub(crate) fn new(target: Arc<dyn Target>, notes: Arc<Notes>) -> Self {
+        Self { target, notes, done: Arc::default() }
     }
 
     async fn probe(
@@ -50,9 +60,11 @@ impl RehearsalTarget {
             probe,
             shared: self.target.shares_chunks(),
             lent: self.target.shares_chunks() || self.target.lends_chunks(),
+            notes: Arc::clone(&self.notes),
             done: Arc::clone(&self.done),
             namespace: namespace.clone(),
             snapshot: snapshot.clone(),
+            rewritten: AtomicBool::new(false),
             sent: Mutex::default(),
             named: Mutex::default(),
         })))
@@ -90,6 +102,14 @@ impl Target for RehearsalTarget {
 
     fn lends_chunks(&self) -> bool {
         self.target.lends_chunks()
+    }
+
+    fn wants_pairs(&self) -> bool {
+        self.target.wants_pairs()
+    }
+
+    async fn pair(&self, namespace: &Namespace, source: &dyn OpenSnapshot) -> Result<(), EndError> {
+        self.target.pair(namespace, source).await
     }
 
     async fn create_namespace(&self, _namespace: &Namespace) -> Result<(), EndError> {
@@ -139,9 +159,12 @@ struct RehearsalSink {
     shared: bool,
     /// Whether what was put for one snapshot is found by the others.
     lent: bool,
+    notes: Arc<Notes>,
     done: Arc<Mutex<Done>>,
     namespace: Namespace,
     snapshot: SnapshotId,
+    /// Whether it is stored under other names.
+    rewritten: AtomicBool,
     /// Chunks put by this sink.
     sent: Mutex<HashSet<ChunkRef>>,
     /// What its indexes name, where the next snapshot of the group may count on that.
@@ -152,6 +175,12 @@ struct RehearsalSink {
 impl SnapshotSink for RehearsalSink {
     fn existing(&self) -> Option<&DataBlob> {
         self.probe.existing()
+    }
+
+    async fn expect(&self, manifest: &Manifest, anew: bool) -> Result<Expectation, EndError> {
+        let expected = self.probe.expect(manifest, anew).await?;
+        self.rewritten.store(expected.rewritten, Ordering::Relaxed);
+        Ok(expected)
     }
 
     async fn has_file(&self, info: &FileInfo) -> Result<bool, EndError> {
@@ -169,13 +198,18 @@ impl SnapshotSink for RehearsalSink {
 
     /// Who asks will put what is missing, so it counts as put from here on.
     async fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<ChunkRef>, EndError> {
+        let rewritten = self.rewritten.load(Ordering::Relaxed);
         let asked: Vec<ChunkRef> = {
-            let (done, sent) = (lock(&self.done), lock(&self.sent));
-            chunks.iter().filter(|chunk| !done.put.contains(chunk) && !sent.contains(chunk)).copied().collect()
+            let (mut done, sent) = (lock(&self.done), lock(&self.sent));
+            let put = done.put(rewritten);
+            chunks.iter().filter(|chunk| !put.contains(chunk) && !sent.contains(chunk)).copied().collect()
         };
         let missing = self.probe.missing(&asked).await?;
+        if !missing.is_empty() {
+            self.notes.sent(rewritten);
+        }
         if self.lent {
-            lock(&self.done).put.extend(&missing);
+            lock(&self.done).put(rewritten).extend(&missing);
         } else {
             lock(&self.sent).extend(&missing);
         }
@@ -214,7 +248,8 @@ impl SnapshotSink for RehearsalSink {
         let failed = manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed);
         let chunks = if failed { HashSet::new() } else { std::mem::take(&mut *lock(&self.named)) };
         let group = (self.namespace.clone(), self.snapshot.group.clone());
-        let finished = Rehearsed { snapshot: self.snapshot.clone(), chunks: Arc::new(chunks) };
+        let rewritten = self.rewritten.load(Ordering::Relaxed);
+        let finished = Rehearsed { snapshot: self.snapshot.clone(), chunks: Arc::new(chunks), rewritten };
         let mut done = lock(&self.done);
         if done.newest.get(&group).is_none_or(|newest| newest.snapshot.time <= finished.snapshot.time) {
             done.newest.insert(group, finished);

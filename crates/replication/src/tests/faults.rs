@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use formats::RemovalLimit;
 
-use super::{pull, push, sync, sync_with};
+use super::{Events, pull, push, sync, sync_with};
 use crate::memory::MemoryStore;
-use crate::{Event, JobOptions, Monitor, RunControl, RunResult, run};
+use crate::{Event, JobOptions, Monitor, Patience, RunControl, RunResult, run};
 
 fn source() -> MemoryStore {
     let store = MemoryStore::new();
@@ -75,6 +76,44 @@ async fn a_pull_that_dies_anywhere_converges_and_transfers_only_the_rest() {
 async fn a_push_that_dies_anywhere_converges() {
     assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), true).await > 40);
     assert!(dies_everywhere(&push(), || MemoryStore::new().as_remote(), false).await > 20);
+}
+
+/// Breaks the connection once at every call in turn; returns how many calls a whole run makes.
+async fn breaks_everywhere(options: &JobOptions, target: impl Fn() -> MemoryStore, at_target: bool) -> u64 {
+    let second = Duration::from_secs(1);
+    let patience = Patience { first: second, longest: 8 * second, give_up_after: 60 * second, seed: 1 };
+    let options = JobOptions { patience, ..options.clone() };
+    let source = source();
+    // The first call of all is not repeated: an end that was never reached is no connection that broke.
+    for cut in 1.. {
+        let (from, to) = (source.clone(), target());
+        let (from, to) = match at_target {
+            true => (from, to.stumbling_after(cut)),
+            false => (from.stumbling_after(cut), to),
+        };
+        let events = Events::default();
+        let (start, end) = (Arc::new(from), Arc::new(to.clone()));
+
+        let report = run(&options, start, end, &RunControl::new(), Arc::new(events.clone())).await;
+
+        assert_eq!(report.errors, [], "broken at call {cut}");
+        assert_eq!(to.contents(), source.contents(), "broken at call {cut}");
+        if to.shares_chunks() {
+            assert_eq!(report.chunks_transferred, 13, "broken at call {cut}: nothing travels twice");
+        }
+        if !events.take().iter().any(|event| matches!(event, Event::Retrying { .. })) {
+            return cut;
+        }
+    }
+    0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_connection_breaks_anywhere_goes_on_by_itself() {
+    assert!(breaks_everywhere(&pull(), MemoryStore::new, true).await > 40);
+    assert!(breaks_everywhere(&pull(), MemoryStore::new, false).await > 20);
+    assert!(breaks_everywhere(&push(), || MemoryStore::new().as_remote(), true).await > 40);
+    assert!(breaks_everywhere(&push(), || MemoryStore::new().as_remote(), false).await > 20);
 }
 
 /// Stops the run at the event of a number.

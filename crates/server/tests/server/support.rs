@@ -338,7 +338,7 @@ pub(crate) fn grant(paths: &Paths, id: &AuthId, path: &str, role: Role) {
 
 /// Accepts exactly one certificate, as peers with a pinned fingerprint do.
 #[derive(Debug)]
-struct Pinned(CertificateDer<'static>);
+pub(crate) struct Pinned(CertificateDer<'static>);
 
 impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
@@ -376,15 +376,21 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
+impl Pinned {
+    /// Settings of a client that accepts nothing else.
+    pub(crate) fn client_config(certificate: CertificateDer<'static>) -> rustls::ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Self(certificate)))
+            .with_no_client_auth()
+    }
+}
+
 fn connector(certificate_pem: &[u8]) -> TlsConnector {
-    let certificate = CertificateDer::from_pem_slice(certificate_pem).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned(certificate)))
-        .with_no_client_auth();
+    let mut config = Pinned::client_config(CertificateDer::from_pem_slice(certificate_pem).unwrap());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsConnector::from(Arc::new(config))
 }
