@@ -19,6 +19,7 @@ mod state;
 mod sync;
 mod task;
 mod verify;
+mod zone;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
@@ -37,3 +38,4 @@ pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};
 pub use task::{new_upid, node_name, now, superuser};
 pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use zone::{HostZone, host_zone};

@@ -18,6 +18,7 @@ pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod remote;
 pub(crate) mod restore;
+pub(crate) mod schedule;
 pub(crate) mod snapshot;
 pub(crate) mod sync_job;
 pub(crate) mod user;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(sync_job::Command),
+    /// Look at the schedules of jobs
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -75,6 +79,7 @@ impl Command {
             Self::Datastore(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
+            Self::Schedule(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),

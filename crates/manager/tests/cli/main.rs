@@ -6,6 +6,7 @@ mod backup_restore;
 mod host;
 mod keys;
 mod rules;
+mod schedule;
 mod servers;
 mod settings;
 mod sync;
