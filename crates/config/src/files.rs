@@ -154,6 +154,19 @@ impl FileLock {
 /// # Errors
 /// [`ConfigError::Io`] with the file; then it is as it was.
 pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    swap(path, bytes, mode, true)?;
+    File::open(directory(path)).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
+}
+
+/// Replaces a file as [`replace_file`] does, but for what need not outlive a power cut: nothing is flushed.
+///
+/// # Errors
+/// [`ConfigError::Io`] with the file; then it is as it was.
+pub fn swap_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    swap(path, bytes, mode, false)
+}
+
+fn swap(path: &Path, bytes: &[u8], mode: u32, flush: bool) -> Result<()> {
     let dir = directory(path);
     let mut temporary = tempfile::Builder::new()
         .prefix(&temporary_prefix(path))
@@ -164,10 +177,10 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .write_all(bytes)
         .and_then(|()| give_to_owner_of(dir, temporary.as_file()))
         .and_then(|()| temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)))
-        .and_then(|()| temporary.as_file().sync_all())
+        .and_then(|()| if flush { temporary.as_file().sync_all() } else { Ok(()) })
         .map_err(ConfigError::io("write a temporary file beside", path))?;
     temporary.persist(path).map_err(|error| ConfigError::io("replace", path)(error.error))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
+    Ok(())
 }
 
 /// Reads a file; an absent one is empty.

@@ -31,7 +31,7 @@ pub use byte_size::{BadByteSize, ByteSize};
 pub use datastores::DatastoreConfig;
 pub use encryption_keys::EncryptionKeyConfig;
 pub use error::{ConfigError, Result};
-pub use files::{BadDigest, ConfigDigest, read_if_there, replace_file};
+pub use files::{BadDigest, ConfigDigest, read_if_there, replace_file, swap_file};
 pub use paths::Paths;
 pub use rate_schedule::{BadSchedule, RateAt, RateSchedule};
 pub use remotes::RemoteConfig;

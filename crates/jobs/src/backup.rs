@@ -18,9 +18,8 @@ use formats::{
 };
 use futures_util::stream::{self, TryStreamExt};
 use replication::{ArchiveLayout, ChunkRef, EndError, SnapshotSink, Target};
+use tasks::now;
 use tokio::sync::mpsc;
-
-use crate::task::now;
 
 /// Chunks between the reader and the target at any time: 16 of 4 MiB, twice (plain and encoded) at worst.
 const CHUNKS_IN_FLIGHT: usize = 16;

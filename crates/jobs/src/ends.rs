@@ -9,9 +9,9 @@ use config::{AccessControl, DatastoreConfig, Paths, RemoteConfig, ServerConf};
 use datastore::{Datastore, StoreConfig};
 use formats::{AuthId, Namespace, RemoteName, StoreName};
 use replication::{GroupInfo, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Source, Target};
+use tasks::{new_upid, superuser};
 
 use crate::error::JobError;
-use crate::task::{new_upid, superuser};
 
 /// Where snapshots are.
 #[derive(Clone, Debug, PartialEq, Eq)]

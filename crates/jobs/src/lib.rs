@@ -17,7 +17,6 @@ mod report;
 mod restore;
 mod state;
 mod sync;
-mod task;
 mod verify;
 mod zone;
 
@@ -36,6 +35,5 @@ pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
 pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};
-pub use task::{new_upid, node_name, now, superuser};
 pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
 pub use zone::{HostZone, host_zone};

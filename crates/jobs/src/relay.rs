@@ -6,11 +6,11 @@ use std::time::Instant;
 use config::Paths;
 use formats::{RemoteName, StoreName};
 use replication::{JobOptions, Monitor, Report, RunControl};
+use tasks::{new_upid, superuser};
 
 use crate::ends::{Place, open_source, open_target};
 use crate::error::JobError;
 use crate::report::JobReport;
-use crate::task::{new_upid, superuser};
 
 /// What to relay, from where to where.
 #[derive(Clone, Debug)]

@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_closing_object_has_exactly_the_agreed_keys() {
-        let upid = crate::new_upid("sync", Some("store".into()), "root@pam".parse().unwrap());
+        let upid = tasks::new_upid("sync", Some("store".into()), "root@pam".parse().unwrap());
         let report = Report { errors: vec![Problem::new("host/a", "gone")], ..Report::default() };
 
         let summary = JobReport::new(upid, report, None, Duration::from_millis(1500)).summary();

@@ -12,6 +12,7 @@ use replication::{
     Direction, EndError, Event, Forecast, JobOptions, Monitor, Patience, Problem, Report, RunControl, Silent, Source,
     Target, TransferOrder,
 };
+use tasks::{new_upid, now, superuser};
 
 use crate::ends::{Place, open_source_paced, open_target_verified};
 use crate::error::JobError;
@@ -20,7 +21,6 @@ use crate::lock::JobLock;
 use crate::rates::{Rates, local_now};
 use crate::receipt::Receipts;
 use crate::report::JobReport;
-use crate::task::{new_upid, now, superuser};
 
 /// Whether a run is that of a stored job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

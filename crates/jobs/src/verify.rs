@@ -3,9 +3,9 @@
 use datastore::{Datastore, VerifyCache};
 use formats::{Namespace, SnapshotId};
 use serde::Serialize;
+use tasks::{new_upid, superuser};
 
 use crate::error::JobError;
-use crate::task::{new_upid, superuser};
 
 /// What verifying one snapshot found.
 #[derive(Clone, Debug, Serialize)]

@@ -22,7 +22,6 @@ mod state;
 mod stores;
 mod tls;
 mod tracker;
-mod upid;
 mod vouch;
 
 use std::future::Future;

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Remote(remote::Command),
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
-    SyncJob(sync_job::Command),
+    SyncJob(Box<sync_job::Command>),
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),

@@ -68,7 +68,7 @@ impl Args {
                 max_depth: self.max_depth.map(usize::from),
                 group_filter: FilterSet::new(self.group_filter),
                 transfer_last: self.transfer_last,
-                ..JobOptions::new(Direction::Push, jobs::superuser())
+                ..JobOptions::new(Direction::Push, tasks::superuser())
             },
             rate_in: self.rate_in.as_ref().and_then(ByteSize::as_bytes_per_second),
             rate_out: self.rate_out.as_ref().and_then(ByteSize::as_bytes_per_second),

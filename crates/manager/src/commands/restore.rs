@@ -53,7 +53,7 @@ impl Args {
         let output = target.writer()?;
         let progress = Progress::new();
         let restored = ctx.block_on(async {
-            let end = jobs::open_source(&ctx.paths, &place, &jobs::superuser())?;
+            let end = jobs::open_source(&ctx.paths, &place, &tasks::superuser())?;
             tokio::select! {
                 report = jobs::restore(&*end.source, &request, output, &progress) => Ok(report?),
                 _ = signal() => Err(Hinted::new("stopped on request").into()),

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 
 use super::{cookie, ticket, token};
 use crate::http::error::ApiError;
-use crate::state::{State, now};
+use crate::state::State;
 
 /// Finds out who sends a request.
 ///
@@ -29,7 +29,7 @@ fn by_ticket(state: &Arc<State>, method: &Method, headers: &HeaderMap, value: &s
         tracing::debug!(why, "ticket refused");
         ApiError::unauthenticated()
     };
-    let now = now();
+    let now = tasks::now();
     let user = ticket::check(&state.keys, value, now).ok_or_else(|| refuse("not ours, or too old"))?;
     if *method != Method::GET {
         let csrf = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
@@ -43,7 +43,7 @@ fn by_ticket(state: &Arc<State>, method: &Method, headers: &HeaderMap, value: &s
 
 async fn by_token(state: &Arc<State>, headers: &HeaderMap) -> Result<AuthId, ApiError> {
     let Some((id, secret)) = token::credentials(headers) else { return Err(ApiError::unauthenticated()) };
-    if !state.directory.rights().is_active(&id, now()) {
+    if !state.directory.rights().is_active(&id, tasks::now()) {
         return Err(ApiError::unauthenticated());
     }
     if state.tokens.knows(&id, &secret) {

@@ -12,7 +12,6 @@ use super::call::Call;
 use crate::auth::{cookie, ticket};
 use crate::http::error::ApiError;
 use crate::http::reply::{CLEARING_COOKIE, Reply, to_json};
-use crate::state::now;
 
 /// `POST /access/ticket`: by password, or by a ticket that is still good.
 pub(crate) async fn login(call: Call) -> Result<Reply, ApiError> {
@@ -23,7 +22,7 @@ pub(crate) async fn login(call: Call) -> Result<Reply, ApiError> {
     if password.is_none() && from_cookie.is_none() {
         return Err(ApiError::bad_request("no password provided"));
     }
-    let now = now();
+    let now = tasks::now();
     let keys = &call.state.keys;
     let renews = |text: &str| ticket::check(keys, text, now).is_some_and(|owner| owner == user);
     let renewed = from_cookie.as_deref().is_some_and(renews)

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::call::Call;
 use crate::http::error::ApiError;
 use crate::http::reply::Reply;
-use crate::upid;
 
 /// Behaviour that peers may count on, as `MAJOR.MINOR` and release of the protocol that is spoken.
 const PROTOCOL_VERSION: (&str, &str) = ("4.2", "3");
@@ -33,7 +32,7 @@ pub(crate) async fn ping(_: Call) -> Result<Reply, ApiError> {
 
 /// `GET /nodes`.
 pub(crate) async fn list(_: Call) -> Result<Reply, ApiError> {
-    Reply::json(&json!([{ "node": upid::node() }]))
+    Reply::json(&json!([{ "node": tasks::node_name() }]))
 }
 
 /// `GET /nodes/{node}/identity`: tells this installation from others, and stays the same as long as its secrets do.

@@ -6,7 +6,6 @@ use super::access::Scope;
 use super::call::Call;
 use crate::http::error::ApiError;
 use crate::http::reply::Reply;
-use crate::state::now;
 use crate::stores::Purpose;
 
 /// `POST change-owner`: to anyone with the full privilege, else only between a user and the user's own tokens.
@@ -14,7 +13,7 @@ pub(crate) async fn change(call: Call) -> Result<Reply, ApiError> {
     let (ns, group) = (call.namespace()?, call.params.group()?);
     let new: AuthId = call.params.parse("new-owner")?;
     let (caller, scope) = (call.identity()?.clone(), call.scope);
-    let active = call.rights().is_active(&new, now());
+    let active = call.rights().is_active(&new, tasks::now());
     let store = call.datastore(Purpose::Write)?;
     call.state
         .blocking(move || {

@@ -93,7 +93,7 @@ impl Args {
         let request = BackupRequest {
             namespace: self.ns.clone(),
             snapshot: snapshot.clone(),
-            owner: self.owner.clone().unwrap_or_else(jobs::superuser),
+            owner: self.owner.clone().unwrap_or_else(tasks::superuser),
             archives,
             key: self.key.unlock()?.map(Arc::new),
         };
@@ -132,11 +132,11 @@ impl Args {
     fn snapshot(&self) -> Result<SnapshotId> {
         let id = match &self.backup_id {
             Some(id) => id.clone(),
-            None => jobs::node_name().parse().context("the host name is no backup id; give one with --backup-id")?,
+            None => tasks::node_name().parse().context("the host name is no backup id; give one with --backup-id")?,
         };
         let time = match self.backup_time {
             Some(time) => time,
-            None => BackupTime::from_unix(jobs::now()).context("the clock is wrong")?,
+            None => BackupTime::from_unix(tasks::now()).context("the clock is wrong")?,
         };
         Ok(SnapshotId::new(GroupId::new(self.backup_type, id), time))
     }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         super::known(ctx, &self.id)?;
-        let archived_at = if self.undo == Some(true) { None } else { Some(jobs::now()) };
+        let archived_at = if self.undo == Some(true) { None } else { Some(tasks::now()) };
         config::encryption_keys::set_archived(&ctx.paths, &self.id, archived_at, self.digest.as_ref())?;
         Ok(Outcome::Done)
     }

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let key = CryptKey::generate().context("cannot make a key")?;
-        let now = jobs::now();
+        let now = tasks::now();
         config::encryption_keys::add(&ctx.paths, &self.id, &key, self.hint, now, now)?;
         eprintln!("keep a copy elsewhere, or nothing can be read when this host is lost:");
         eprintln!("  backup-manager encryption-key export {} FILE", self.id);

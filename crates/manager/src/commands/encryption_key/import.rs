@@ -35,7 +35,7 @@ impl Args {
         let key = unlock(&file, &path, self.key_password_file.as_ref())?;
         // The hint of a protected file is one to its password, which is not needed any more.
         let hint = self.hint.or_else(|| file.hint().filter(|_| !file.is_protected()).map(str::to_owned));
-        config::encryption_keys::add(&ctx.paths, &self.id, &key, hint, file.created(), jobs::now())?;
+        config::encryption_keys::add(&ctx.paths, &self.id, &key, hint, file.created(), tasks::now())?;
         Ok(Outcome::Done)
     }
 }

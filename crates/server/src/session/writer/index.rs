@@ -14,7 +14,6 @@ use super::known::KnownChunks;
 use crate::http::error::ApiError;
 use crate::http::reply::Reply;
 use crate::session::h2::SessionCall;
-use crate::state::now;
 
 /// The index writers of a session. Numbers begin at 1 and are never used again.
 #[derive(Default)]
@@ -225,7 +224,7 @@ pub(crate) async fn create_dynamic(call: SessionCall<Writer>) -> Result<Reply, A
     let session = &call.session;
     session.phase.require_open()?;
     let name = archive_name(call.params.text("archive-name")?, ArchiveKind::Dynamic)?;
-    let draft = Draft::Dynamic(DynamicIndexWriter::new(new_uuid(), now()));
+    let draft = Draft::Dynamic(DynamicIndexWriter::new(new_uuid(), tasks::now()));
     let wid = session.indexes().create(name, draft)?;
     Reply::json(&wid)
 }
@@ -238,7 +237,7 @@ pub(crate) async fn create_fixed(call: SessionCall<Writer>) -> Result<Reply, Api
     let size = call.params.opt_uint("size");
     let draft = match call.params.opt_text("reuse-csum") {
         None => {
-            let writer = FixedIndexWriter::new(new_uuid(), now(), size, FIXED_CHUNK_SIZE)
+            let writer = FixedIndexWriter::new(new_uuid(), tasks::now(), size, FIXED_CHUNK_SIZE)
                 .map_err(|error| ApiError::parameter("size", error))?;
             Draft::Fixed { writer, incremental: false }
         }
@@ -269,7 +268,8 @@ impl Writer {
         if index.chunk_size() != FIXED_CHUNK_SIZE {
             return Err(refuse("the previous one has another chunk size"));
         }
-        FixedIndexWriter::from_previous(new_uuid(), now(), size, &index).map_err(|error| refuse(&error.to_string()))
+        FixedIndexWriter::from_previous(new_uuid(), tasks::now(), size, &index)
+            .map_err(|error| refuse(&error.to_string()))
     }
 }
 

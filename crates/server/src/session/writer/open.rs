@@ -17,7 +17,6 @@ use crate::rest::call::{Call, OwnerCheck};
 use crate::session::{h2, upgrade};
 use crate::state::{SessionPlace, State};
 use crate::stores::{Operation, Purpose};
-use crate::upid;
 use crate::vouch::Voucher;
 
 /// `GET /backup`: checks everything, takes the locks, then answers 101 and serves the session.
@@ -174,5 +173,5 @@ async fn verify(state: &Arc<State>, writer: &Writer) {
 
 fn verify_upid(writer: &Writer) -> Upid {
     let (store, group, time) = (writer.store.name(), &writer.snapshot.group, writer.snapshot.time.unix());
-    upid::new("verify", format!("{store}:{group}/{time:08X}"), &writer.caller)
+    tasks::new_upid("verify", Some(format!("{store}:{group}/{time:08X}")), writer.caller.clone())
 }

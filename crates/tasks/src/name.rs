@@ -1,7 +1,6 @@
-//! The name of a run: its UPID.
+//! The names of tasks: UPIDs.
 
 use std::fs;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,18 +9,28 @@ use formats::{AuthId, Upid};
 /// Numbers the tasks of this process.
 static NEXT_TASK: AtomicU64 = AtomicU64::new(0);
 
+/// Longest name of a task: that of its log file.
+const MAX_NAME: usize = 255;
+
+/// What a start time of a process has room for in a UPID: nine hex digits.
+const MAX_PSTART: u64 = 0xF_FFFF_FFFF;
+
 /// Names a task that starts now in this process, of kind `worker_type` about `worker_id`, for `auth_id`.
+///
+/// An id that would make the name too long for a file loses its end.
 pub fn new_upid(worker_type: &str, worker_id: Option<String>, auth_id: AuthId) -> Upid {
-    Upid {
+    let mut upid = Upid {
         node: node_name(),
         pid: std::process::id(),
-        pstart: process_start().unwrap_or(0),
+        pstart: process_start().unwrap_or(0) & MAX_PSTART,
         task_id: NEXT_TASK.fetch_add(1, Ordering::Relaxed),
         start_time: now(),
         worker_type: worker_type.to_owned(),
         worker_id,
         auth_id,
-    }
+    };
+    while upid.to_string().len() > MAX_NAME && upid.worker_id.as_mut().is_some_and(|id| id.pop().is_some()) {}
+    upid
 }
 
 /// `root@pam`, for whom commands and schedules run.
@@ -35,19 +44,23 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|span| i64::try_from(span.as_secs()).ok()).unwrap_or(0)
 }
 
-/// The host name up to its first dot.
+/// The host's short name, reduced to what a UPID takes.
 pub fn node_name() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    match name.split('.').next() {
-        Some(short) if !short.is_empty() => short.to_owned(),
-        _ => "localhost".to_owned(),
+    short_name(&nix::unistd::gethostname().unwrap_or_default().to_string_lossy())
+}
+
+fn short_name(host: &str) -> String {
+    let short = host.split('.').next().unwrap_or_default();
+    let clean: String = short.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect();
+    match clean.trim_matches('-') {
+        "" => "localhost".to_owned(),
+        clean => clean.to_owned(),
     }
 }
 
 /// When this process started, in clock ticks since the machine did: with its pid, this names it for good.
-fn process_start() -> io::Result<u64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    start_of_stat(&stat).ok_or_else(|| io::Error::other("/proc/self/stat has no start time"))
+fn process_start() -> Option<u64> {
+    start_of_stat(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 /// Field 22 of a stat line. The command name in field 2 may hold blanks and brackets, so count from its last bracket.
@@ -69,12 +82,28 @@ mod tests {
 
     #[test]
     fn two_tasks_of_a_process_have_different_names() {
-        let root: AuthId = "root@pam".parse().unwrap();
-        let first = new_upid("syncjob", Some("-:a:b::job".into()), root.clone());
-        let second = new_upid("syncjob", Some("-:a:b::job".into()), root);
+        let first = new_upid("syncjob", Some("-:a:b::job".into()), superuser());
+        let second = new_upid("syncjob", Some("-:a:b::job".into()), superuser());
 
         assert_ne!(first.to_string(), second.to_string());
         assert_eq!(first.to_string().parse::<Upid>().unwrap(), first);
         assert!(first.pstart > 0);
+    }
+
+    #[test]
+    fn a_name_is_never_too_long_for_a_file() {
+        let deep = "name-".repeat(60);
+        let upid = new_upid("syncjob", Some(format!("-:a:b:{deep}:job")), superuser());
+
+        assert!(upid.to_string().len() <= MAX_NAME);
+        assert!(upid.worker_id.as_deref().unwrap().starts_with("-:a:b:name-"), "{upid}");
+        assert_eq!(upid.to_string().parse::<Upid>().unwrap(), upid);
+    }
+
+    #[test]
+    fn the_node_is_the_short_name_of_the_host_in_letters_digits_and_dashes() {
+        assert_eq!(short_name("pbs-a.example.org"), "pbs-a");
+        assert_eq!(short_name("_my_host-"), "myhost");
+        assert_eq!(short_name(""), "localhost");
     }
 }
