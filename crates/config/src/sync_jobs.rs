@@ -1,6 +1,6 @@
 //! `sync.cfg`: what is replicated, from where to where and when.
 
-use calendar::TimeSpan;
+use calendar::{Schedule, TimeSpan};
 use formats::{AuthId, GroupFilter, JobId, Namespace, RemoteName, RemovalLimit, StoreName, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -138,9 +138,9 @@ pub struct SyncJobConfig {
     /// Groups processed at the same time, 1 to 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_threads: Option<u8>,
-    /// Calendar event; without one the job runs only when told to.
+    /// Calendar event or interval; without one the job runs only when told to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
+    pub schedule: Option<Schedule>,
     /// Job whose good end starts this one, with or without a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<JobId>,
@@ -289,7 +289,7 @@ impl Entry for SyncJobConfig {
         rules::at_least(self.transfer_last, 1).map_err(at("transfer-last"))?;
         rules::range(self.worker_threads, 1, 32).map_err(at("worker-threads"))?;
         rules::text(self.comment.as_deref(), 0, 128).map_err(at("comment"))?;
-        rules::text(self.schedule.as_deref(), 1, 256).map_err(at("schedule"))?;
+        rules::text(self.schedule.as_ref().map(Schedule::as_str), 1, 256).map_err(at("schedule"))?;
         rules::at_least(self.max_attempts, 1).map_err(at("max-attempts"))?;
         for (key, script) in [
             ("pre-script", &self.pre_script),

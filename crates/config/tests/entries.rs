@@ -373,6 +373,27 @@ fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_chang
 }
 
 #[test]
+fn a_broken_schedule_breaks_its_job_alone_and_a_good_one_keeps_its_text() {
+    let text = "sync: bad\n\tstore alpha\n\tremote-store beta\n\tschedule 24:00\n\n\
+        sync: good\n\tstore alpha\n\tremote-store beta\n\tschedule Mon..Fri  2:5\n";
+    let root = Root::new().with(|p| p.sync_cfg(), text);
+
+    let jobs = sync_jobs::load(&root.paths).unwrap();
+
+    let found: Vec<_> = jobs.entries.iter().map(|job| job.schedule.as_ref().unwrap().to_string()).collect();
+    assert_eq!(found, ["Mon..Fri  2:5"]);
+    let problem = jobs.problems[0].to_string();
+    assert!(problem.contains("sync.cfg:4") && problem.contains("hour 24") && problem.contains("00:00"), "{problem}");
+    sync_jobs::update(&root.paths, &n("good"), None, |job| {
+        job.comment = Some("changed".into());
+        Ok(())
+    })
+    .unwrap();
+    let written = std::fs::read_to_string(root.paths.sync_cfg()).unwrap();
+    assert!(written.contains("\tschedule Mon..Fri  2:5\n") && written.contains("\tschedule 24:00\n"), "{written}");
+}
+
+#[test]
 fn a_job_that_contradicts_itself_in_the_file_is_refused_with_the_line_to_change() {
     let root = Root::new();
     let path = root.paths.sync_cfg();
@@ -427,7 +448,7 @@ fn the_way_back_is_disabled_copies_and_turns_the_ends_around() {
         ns: Some("here".parse().unwrap()),
         remove_vanished: Some(true),
         transfer_last: Some(3),
-        schedule: Some("daily".into()),
+        schedule: Some("daily".parse().unwrap()),
         rate_in: Some("1 MiB".parse().unwrap()),
         ..job("abc", Some("office"))
     };

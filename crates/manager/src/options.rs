@@ -1,6 +1,6 @@
 //! The options of synchronisation, under the names PBS gives them, and how they become properties of a file.
 
-use calendar::TimeSpan;
+use calendar::{BadSchedule, Schedule, TimeSpan};
 use clap::{Args, ValueEnum};
 use config::{ByteSize, RateSchedule, RunCondition};
 use formats::{AuthId, GroupFilter, JobId, Namespace, RemovalLimit};
@@ -124,12 +124,16 @@ pub(crate) struct OwnerOption {
     pub(crate) owner: Option<AuthId>,
 }
 
+fn parse_schedule(text: &str) -> Result<Box<Schedule>, String> {
+    text.parse().map(Box::new).map_err(|error: BadSchedule| error.with_hint())
+}
+
 /// What only a stored job has.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct JobOptions {
-    /// Run at these times, for example daily or mon..fri 22:00 [default: only by hand]
-    #[arg(long, value_name = "EVENT", help_heading = "Job")]
-    pub(crate) schedule: Option<String>,
+    /// Run at these times, for example daily, mon..fri 22:00 or `every 5min` [default: only by hand]
+    #[arg(long, value_name = "SCHEDULE", value_parser = parse_schedule, help_heading = "Job")]
+    pub(crate) schedule: Option<Box<Schedule>>,
 
     /// Start when this job has ended well
     #[arg(long, value_name = "ID", help_heading = "Job")]
