@@ -15,6 +15,7 @@ mod receipt;
 mod relay;
 mod report;
 mod restore;
+pub mod scheduler;
 mod state;
 mod sync;
 mod verify;
