@@ -2,6 +2,7 @@
 
 mod clock;
 mod rules;
+mod tick;
 mod year;
 
 use chrono::{DateTime, NaiveDateTime};
