@@ -7,6 +7,7 @@ mod host;
 mod keys;
 mod rules;
 mod schedule;
+mod scheduler;
 mod servers;
 mod settings;
 mod sync;
