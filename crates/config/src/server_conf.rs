@@ -11,6 +11,9 @@
 //! [limits]
 //! max-connections = 1024
 //!
+//! [scheduler]
+//! max-jobs = 4
+//!
 //! [tasks]
 //! retention-days = 90
 //! ```
@@ -48,6 +51,8 @@ pub struct ServerConf {
     pub receive_buffer: u64,
     /// `[limits] idle-minutes`: a connection that is silent for longer is closed, 15.
     pub idle: Duration,
+    /// `[scheduler] max-jobs`: jobs that the scheduler lets run at a time, 4.
+    pub max_jobs: usize,
     /// `[tasks] retention-days`: age at which task logs are removed, 0 for never; 90.
     pub task_retention_days: u32,
     /// `[tasks] retention-count`: finished tasks that are always kept, 1000.
@@ -66,6 +71,7 @@ impl Default for ServerConf {
             max_sessions: 256,
             receive_buffer: 128 * 1024 * 1024,
             idle: Duration::from_secs(15 * 60),
+            max_jobs: 4,
             task_retention_days: 90,
             task_retention_count: 1000,
         }
@@ -104,6 +110,7 @@ impl ServerConf {
                     Ok(false) => problems.push(Problem {
                         path: path.clone(),
                         line,
+                        id: None,
                         reason: format!("unknown key `{name}` has no effect"),
                         breaks_section: false,
                     }),
@@ -144,6 +151,7 @@ impl ServerConf {
             ("limits", "max-sessions") => self.max_sessions = number(value, 1, 100_000)?,
             ("limits", "receive-buffer") => self.receive_buffer = size(value, 8 << 20, 1 << 40)?,
             ("limits", "idle-minutes") => self.idle = Duration::from_secs(60 * number(value, 1, 1440)?),
+            ("scheduler", "max-jobs") => self.max_jobs = number(value, 1, 10_000)?,
             ("tasks", "retention-days") => self.task_retention_days = number(value, 0, 36_500)?,
             ("tasks", "retention-count") => self.task_retention_count = number(value, 0, 10_000_000)?,
             _ => return Ok(false),

@@ -16,6 +16,7 @@ mod receipt;
 mod relay;
 mod report;
 mod restore;
+pub mod scheduler;
 mod state;
 mod sync;
 mod verify;

@@ -19,6 +19,7 @@ pub(crate) mod relay;
 pub(crate) mod remote;
 pub(crate) mod restore;
 pub(crate) mod schedule;
+pub(crate) mod scheduler;
 pub(crate) mod snapshot;
 pub(crate) mod sync_job;
 pub(crate) mod user;
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Start jobs by themselves, and see when and why
+    #[command(subcommand)]
+    Scheduler(scheduler::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -81,6 +85,7 @@ impl Command {
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
             Self::Schedule(command) => command.run(ctx),
+            Self::Scheduler(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
@@ -96,8 +101,13 @@ impl Command {
         }
     }
 
-    /// Whether the command needs the rights it was started with: making a datastore, which it then hands over.
+    /// Whether the command needs the rights it was started with: making a datastore, which it then
+    /// hands over, and starting units.
     pub(crate) fn keeps_root(&self) -> bool {
-        matches!(self, Self::Datastore(datastore::Command::Create(_)))
+        match self {
+            Self::Datastore(datastore::Command::Create(_)) => true,
+            Self::Scheduler(command) => command.keeps_root(),
+            _ => false,
+        }
     }
 }

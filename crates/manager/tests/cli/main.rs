@@ -8,6 +8,7 @@ mod host;
 mod keys;
 mod rules;
 mod schedule;
+mod scheduler;
 mod servers;
 mod settings;
 mod sync;

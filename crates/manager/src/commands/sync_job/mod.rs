@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use config::SyncJobConfig;
 use formats::JobId;
+use jobs::{JobState, JobStates};
 
 use crate::context::Context;
 use crate::errors::unknown;
@@ -62,6 +63,15 @@ fn known(ctx: &Context, id: &JobId) -> Result<SyncJobConfig> {
     }
     crate::problems::tell(&jobs.problems);
     Err(unknown("sync job", id, jobs.entries.iter().map(|job| &job.id)).into())
+}
+
+/// Writes down when a job was made: its first run is at the first event after that.
+fn made(ctx: &Context, id: &JobId) {
+    let state = JobState::Created { time: tasks::now() };
+    if let Err(error) = JobStates::new(&ctx.paths).save(id, &state) {
+        // Then it counts as made when the scheduler first sees it.
+        eprintln!("warning: {}", crate::errors::one_line(&error.into()));
+    }
 }
 
 /// Warns of names that nothing has. They are accepted, as the other side may be set up later.
