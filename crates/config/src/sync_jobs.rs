@@ -451,7 +451,7 @@ fn reset_mode(before: &SyncJobConfig, after: &mut SyncJobConfig) -> Result<Optio
     Ok(Some(Consequence::ModeReset))
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.sync_cfg(), mode: MODE_NORMAL, kinds: &["sync"] }
 }
 
@@ -565,17 +565,22 @@ pub(crate) fn any_with(paths: &Paths, keys: &[&str], value: &str) -> Result<Opti
 /// # Errors
 /// A file cannot be read.
 pub fn missing_references(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<String>> {
+    Ok(missing_entries(paths, job)?.into_iter().map(|(_, sentence)| sentence).collect())
+}
+
+/// The same, each with the property that has the name.
+pub(crate) fn missing_entries(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<(&'static str, String)>> {
     let mut missing = Vec::new();
     let stores = datastores::load(paths)?;
     if stores.find(&job.store).is_none() {
-        missing.push(format!("datastore `{}` is not configured here", job.store));
+        missing.push(("store", format!("datastore `{}` is not configured here", job.store)));
     }
     match &job.remote {
         Some(remote) if remotes::load(paths)?.find(remote).is_none() => {
-            missing.push(format!("remote `{remote}` is not configured here"));
+            missing.push(("remote", format!("remote `{remote}` is not configured here")));
         }
         None if stores.find(&job.remote_store).is_none() => {
-            missing.push(format!("datastore `{}` is not configured here", job.remote_store));
+            missing.push(("remote-store", format!("datastore `{}` is not configured here", job.remote_store)));
         }
         _ => {}
     }

@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 pub(crate) mod acl;
 pub(crate) mod backup;
 pub(crate) mod cert;
+pub(crate) mod config;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
@@ -75,6 +76,9 @@ pub(crate) enum Command {
     /// Look at the certificate of this server
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Check the configuration, take over that of a stock server, or write one for it
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Command {
@@ -98,6 +102,7 @@ impl Command {
             Self::User(command) => command.run(ctx),
             Self::Acl(command) => command.run(ctx),
             Self::Cert(command) => command.run(ctx),
+            Self::Config(command) => command.run(ctx),
         }
     }
 

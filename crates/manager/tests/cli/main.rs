@@ -4,6 +4,7 @@
 
 mod backup_restore;
 mod completion;
+mod configuration;
 mod host;
 mod keys;
 mod rules;
