@@ -90,7 +90,7 @@ impl Findings {
 
     /// What reading a file noted.
     fn problems(&mut self, problems: Vec<Problem>) {
-        for Problem { path, line, reason, breaks_section } in problems {
+        for Problem { path, line, reason, breaks_section, .. } in problems {
             self.add(if breaks_section { Severity::Error } else { Severity::Warning }, &path, line, reason);
         }
     }
