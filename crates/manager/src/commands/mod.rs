@@ -27,7 +27,6 @@ pub(crate) mod user;
 
 /// Every command.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value in the life of a process")]
 pub(crate) enum Command {
     /// Manage datastores of this host
     #[command(subcommand)]
