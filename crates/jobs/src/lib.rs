@@ -37,6 +37,6 @@ pub use relay::{RelayRequest, run_relay};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
 pub use state::{EndState, JobState, JobStates};
-pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};
-pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, job_worker_id, run_sync};
+pub use verify::{Again, VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
 pub use zone::{HostZone, host_zone};

@@ -278,7 +278,8 @@ fn upid(job: &SyncJobConfig, kind: Kind) -> Upid {
     new_upid(worker_type, Some(worker_id), superuser())
 }
 
-fn job_worker_id(job: &SyncJobConfig) -> String {
+/// What a run of a stored job is about, as UPIDs and logs name it.
+pub fn job_worker_id(job: &SyncJobConfig) -> String {
     let remote = job.remote.as_ref().map_or("-", |remote| remote.as_str());
     format!("{remote}:{}:{}:{}:{}", job.remote_store, job.store, job.ns(), job.id)
 }
