@@ -1,6 +1,6 @@
 //! What a sync job would do with one snapshot, and why.
 
-use config::{Entry, Paths, SyncJobConfig};
+use config::{Paths, SyncJobConfig};
 use formats::{Namespace, SnapshotId};
 use replication::Explained;
 
@@ -11,14 +11,14 @@ use crate::sync::open;
 /// begins. Nothing is written.
 ///
 /// # Errors
-/// The job's settings contradict each other, an end cannot be opened, or a listing without which nothing can be said.
+/// The stored job's settings contradict each other, an end cannot be opened, or a listing without which nothing can be said.
 pub async fn explain_sync(
     paths: &Paths,
     job: &SyncJobConfig,
     ns: Option<&Namespace>,
     snapshot: &SnapshotId,
 ) -> Result<Explained, JobError> {
-    job.check()?;
+    config::sync_jobs::check(paths, job)?;
     let keys = config::encryption_keys::of_job(paths, job)?;
     let ends = open(paths, job, keys).await?;
     let ns = ns.unwrap_or(&ends.options.source_ns);

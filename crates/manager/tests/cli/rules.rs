@@ -216,9 +216,14 @@ fn a_move_empties_the_source_but_for_what_is_protected_and_its_dry_run_says_so()
         let answer = host.run(&[&["sync-job", "update", "copy"], words].concat());
         assert_eq!(answer.code, 2, "{answer:?}");
     }
-    let answer = host.run(&["sync-job", "run", "copy", "--allow-removals"]);
-    assert_eq!(answer.code, 2, "{answer:?}");
-    assert!(answer.stderr.contains("allow-removals"), "{answer:?}");
+    let once = ["push", "near", "away", "store", "--transfer-mode", "move", "--remove-vanished"];
+    for (words, named) in
+        [(&["sync-job", "run", "copy", "--allow-removals"][..], "allow-removals"), (&once, "transfer-mode")]
+    {
+        let answer = host.run(words);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        assert!(answer.stderr.contains(&format!("`{named}`")), "{answer:?}");
+    }
 }
 
 #[test]

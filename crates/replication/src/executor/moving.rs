@@ -48,23 +48,28 @@ impl Engine {
             let moved = match (&self.rehearsal, step.action) {
                 (None, _) => self.move_one(job, &snapshot, slot).await,
                 // It would come first.
-                (Some(_), Action::Copy(_)) => Ok(()),
-                (Some(_), _) => self.copy_of(&job.target_ns, &snapshot).await.map(drop),
+                (Some(_), Action::Copy(_)) => Ok(true),
+                (Some(_), _) => self.copy_of(&job.target_ns, &snapshot).await.map(|_| true),
             };
-            if let Err(error) = moved {
-                let error = error.while_doing("it was not moved");
-                self.fail(slot, place(&namespace, &snapshot), &error);
-                if error.class() != ErrorClass::Skip {
-                    return;
+            match moved {
+                Ok(true) => {
+                    slot.lock().snapshots_moved += 1;
+                    self.monitor.event(Event::Moved { namespace, snapshot });
                 }
-                continue;
+                Ok(false) => {}
+                Err(error) => {
+                    let error = error.while_doing("it was not moved");
+                    self.fail(slot, place(&namespace, &snapshot), &error);
+                    if error.class() != ErrorClass::Skip {
+                        return;
+                    }
+                }
             }
-            slot.lock().snapshots_moved += 1;
-            self.monitor.event(Event::Moved { namespace, snapshot });
         }
     }
 
-    async fn move_one(&self, job: &GroupJob, snapshot: &SnapshotId, slot: &Slot) -> Result<(), EndError> {
+    /// Moves one snapshot. Returns whether it was there to be moved.
+    async fn move_one(&self, job: &GroupJob, snapshot: &SnapshotId, slot: &Slot) -> Result<bool, EndError> {
         let target_ns = &job.target_ns;
         self.monitor.event(Event::ReadingBack { namespace: target_ns.clone(), snapshot: snapshot.clone() });
         let copy = self.copy_of(target_ns, snapshot).await?;
@@ -73,7 +78,7 @@ impl Engine {
             Some(_) => error,
         })?;
         // Opened after the long reading, so that nothing changed since is overlooked.
-        let Some(origin) = self.open(job, snapshot, slot).await? else { return Ok(()) };
+        let Some(origin) = self.open(job, snapshot, slot).await? else { return Ok(false) };
         self.check_copy(origin.as_ref(), copy.manifest())?;
         let log = if copy.client_log().await?.is_none() { origin.client_log().await? } else { None };
         let notes = other_notes(origin.original(), copy.manifest(), self.options.sync_metadata);
@@ -85,7 +90,7 @@ impl Engine {
         if let Some(notes) = notes {
             self.target.set_notes(target_ns, snapshot, &notes).await?;
         }
-        self.remove_origin(&job.source_ns, snapshot).await
+        self.remove_origin(&job.source_ns, snapshot).await.map(|()| true)
     }
 
     async fn copy_of(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<Box<dyn OpenSnapshot>, EndError> {
