@@ -1,6 +1,7 @@
 //! The rates of a job: its own, and those of its schedule while it runs.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) struct Rates {
     outbound: (Option<u64>, Option<u64>),
     schedule: Option<RateSchedule>,
     told: Arc<Mutex<Told>>,
+    held: Arc<AtomicBool>,
 }
 
 /// Rates that hold until a run ends, whatever job and schedule say: bytes per second, or `None` for no limit.
@@ -42,12 +44,19 @@ impl Rates {
             outbound: (rate(&job.rate_out), burst(&job.burst_out)),
             schedule: job.rate_schedule.clone(),
             told: Arc::default(),
+            held: Arc::default(),
         }
     }
 
     /// No rates but what the run is told.
     pub(crate) fn fixed(inbound: Option<u64>, outbound: Option<u64>) -> Self {
-        Self { inbound: (inbound, None), outbound: (outbound, None), schedule: None, told: Arc::default() }
+        Self {
+            inbound: (inbound, None),
+            outbound: (outbound, None),
+            schedule: None,
+            told: Arc::default(),
+            held: Arc::default(),
+        }
     }
 
     /// Lets what is given hold until the run ends; what is not given stays as it is. Has effect with the next
@@ -58,7 +67,12 @@ impl Rates {
         now.outbound = told.outbound.or(now.outbound);
     }
 
-    /// What holds at `now`: bytes per second in and out, with their bursts.
+    /// Lets nothing pass at all, or no longer. Has effect with the next [`Rates::set`].
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
+    }
+
+    /// What holds at `now`, unless the run is held: bytes per second in and out, with their bursts.
     pub(crate) fn at(&self, now: NaiveDateTime) -> [(Option<u64>, Option<u64>); 2] {
         let now = self.schedule.as_ref().map_or(RateAt::Job, |schedule| schedule.rate_at(now));
         let (inbound, outbound) = match now {
@@ -73,7 +87,8 @@ impl Rates {
 
     /// Sets what holds at `now`.
     pub(crate) fn set(&self, traffic: &Traffic, now: NaiveDateTime) {
-        let [inbound, outbound] = self.at(now);
+        let held = self.held.load(Ordering::SeqCst);
+        let [inbound, outbound] = if held { [(Some(0), None); 2] } else { self.at(now) };
         traffic.set_rate_in(inbound.0, inbound.1);
         traffic.set_rate_out(outbound.0, outbound.1);
     }

@@ -12,6 +12,7 @@ pub(crate) mod cert;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
+pub(crate) mod job;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(Box<sync_job::Command>),
+    /// Look at and steer runs that are under way
+    #[command(subcommand)]
+    Job(job::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -75,6 +79,7 @@ impl Command {
             Self::Datastore(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
+            Self::Job(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
