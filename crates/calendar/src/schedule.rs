@@ -48,6 +48,11 @@ impl BadSchedule {
             Self::Span(_) | Self::Interval(_) => None,
         }
     }
+
+    /// The error with its hint, for places that have one line.
+    pub fn with_hint(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}; {hint}"))
+    }
 }
 
 impl Schedule {
@@ -115,7 +120,8 @@ impl Serialize for Schedule {
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let parsed: Result<Self, BadSchedule> = String::deserialize(deserializer)?.parse();
+        parsed.map_err(|error| serde::de::Error::custom(error.with_hint()))
     }
 }
 

@@ -74,6 +74,16 @@ impl Paths {
         self.state.join("jobstates")
     }
 
+    /// What the scheduler remembers from tick to tick.
+    pub fn scheduler_notes(&self) -> PathBuf {
+        self.state.join("scheduler.json")
+    }
+
+    /// Lock of the scheduler, which one tick at a time holds.
+    pub fn scheduler_lock(&self) -> PathBuf {
+        self.run.join("scheduler.lck")
+    }
+
     /// Directory of the sockets that running jobs listen on.
     pub fn control(&self) -> PathBuf {
         self.run.join("control")

@@ -5,6 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use calendar::Weekdays;
 use chrono::{Datelike, Days, NaiveDateTime, NaiveTime, Timelike, Weekday};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,9 +16,6 @@ const DAY: u32 = 24 * 60;
 
 /// Most windows in one schedule.
 const MAX_WINDOWS: usize = 64;
-
-/// Names of the days, Monday first.
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Windows of the week, each with a rate: `mon..fri 08:00-18:00 2MiB, 22:00-06:00 unlimited`.
 ///
@@ -50,8 +48,7 @@ pub struct BadSchedule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Window {
-    /// Monday first.
-    days: [bool; 7],
+    days: Weekdays,
     /// Minutes since midnight.
     start: u32,
     /// Minutes since midnight, up to 24:00; not after `start` if it is of the next day.
@@ -81,7 +78,7 @@ impl RateSchedule {
 impl Window {
     fn holds(&self, now: NaiveDateTime) -> bool {
         let minute = now.hour() * 60 + now.minute();
-        let on = |day: Weekday| self.days.get(day.num_days_from_monday() as usize).copied().unwrap_or(false);
+        let on = |day: Weekday| self.days.contains(day);
         let today = now.weekday();
         if self.start < self.end {
             return on(today) && (self.start..self.end).contains(&minute);
@@ -128,7 +125,7 @@ fn parse_window(text: &str) -> Result<Window, String> {
     let mut words = text.split_whitespace();
     let first = words.next().unwrap_or_default();
     let (days, times) = if first.starts_with(|c: char| c.is_ascii_digit()) {
-        ([true; 7], first)
+        (Weekdays::ALL, first)
     } else {
         (parse_days(first)?, words.next().ok_or_else(|| format!("has no times; {form}"))?)
     };
@@ -157,25 +154,15 @@ fn parse_window(text: &str) -> Result<Window, String> {
 }
 
 /// `mon`, `mon..fri` or a comma list of these; `sat..mon` goes over the end of the week.
-fn parse_days(text: &str) -> Result<[bool; 7], String> {
+fn parse_days(text: &str) -> Result<Weekdays, String> {
     let day = |name: &str| {
-        let known = DAYS.iter().position(|day| name.eq_ignore_ascii_case(day));
+        let known = name.parse::<Weekday>().ok().filter(|_| name.len() == 3);
         known.ok_or_else(|| format!("`{name}` is no day of the week; write mon tue wed thu fri sat sun, or mon..fri"))
     };
-    let mut days = [false; 7];
-    for part in text.split(',') {
-        let (first, last) = match part.split_once("..") {
-            Some((first, last)) => (day(first)?, day(last)?),
-            None => (day(part)?, day(part)?),
-        };
-        let length = (last + 7 - first) % 7;
-        for index in first..=first + length {
-            if let Some(day) = days.get_mut(index % 7) {
-                *day = true;
-            }
-        }
-    }
-    Ok(days)
+    text.split(',').try_fold(Weekdays::NONE, |days, part| {
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        Ok(days.and(Weekdays::between(day(first)?, day(last)?)))
+    })
 }
 
 /// `HH:MM` or `HH`, up to `24:00`; in minutes.

@@ -20,6 +20,8 @@ pub struct Problem {
     pub path: PathBuf,
     /// Line number, from 1.
     pub line: usize,
+    /// Id of the section it is about, if any.
+    pub id: Option<String>,
     /// What is wrong.
     pub reason: String,
     /// Whether a section is ignored for it; otherwise it is only worth knowing.
@@ -208,6 +210,7 @@ impl SectionFile {
             .map(|problem| Problem {
                 path: self.path.clone(),
                 line: problem.line,
+                id: problem.section.as_ref().and_then(|name| Some(name.split_once(':')?.1.trim().to_owned())),
                 reason: match &problem.section {
                     Some(section) => format!("section `{section}`: {}", problem.kind),
                     None => problem.kind.to_string(),
@@ -222,8 +225,9 @@ impl SectionFile {
         let mut entries = Vec::new();
         for section in document.sections().filter(|section| section.kind() == T::KIND) {
             let mut problem = |line, reason, breaks_section| {
+                let id = Some(section.id().to_owned());
                 let reason = format!("section `{}: {}`: {reason}", section.kind(), section.id());
-                problems.push(Problem { path: self.path.clone(), line, reason, breaks_section });
+                problems.push(Problem { path: self.path.clone(), line, id, reason, breaks_section });
             };
             match read_section::<T>(section) {
                 Ok((entry, unknown)) => {

@@ -357,7 +357,10 @@ fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_chang
     assert!(text.contains("`transfer-mode`") && text.contains("remove-vanished"), "{text}");
     let text = refused(SyncJobConfig { remove_vanished: Some(false), ..mode(TransferMode::Sync) });
     assert!(text.contains("`transfer-mode`"), "{text}");
+    let text = refused(SyncJobConfig { remove_vanished: Some(true), ..mode(TransferMode::Move) });
+    assert!(text.contains("`transfer-mode`") && text.contains("remove-vanished"), "{text}");
     let limit = Some("5".parse().unwrap());
+    assert!(refused(SyncJobConfig { max_removals: limit, ..mode(TransferMode::Move) }).contains("`max-removals`"));
     assert!(refused(SyncJobConfig { max_removals: limit, ..mode(TransferMode::Copy) }).contains("`max-removals`"));
     assert!(refused(SyncJobConfig { fill_gaps: Some(true), ..push("abc") }).contains("`fill-gaps`"));
     let newest = SyncJobConfig { transfer_order: Some(TransferOrder::NewestFirst), ..job("abc", None) };
@@ -365,11 +368,33 @@ fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_chang
 
     for good in [
         mode(TransferMode::Sync),
+        mode(TransferMode::Move),
         SyncJobConfig { max_removals: limit, ..mode(TransferMode::Sync) },
         SyncJobConfig { fill_gaps: Some(true), ..newest },
     ] {
         config::Entry::check(&good).unwrap();
     }
+}
+
+#[test]
+fn a_broken_schedule_breaks_its_job_alone_and_a_good_one_keeps_its_text() {
+    let text = "sync: bad\n\tstore alpha\n\tremote-store beta\n\tschedule 24:00\n\n\
+        sync: good\n\tstore alpha\n\tremote-store beta\n\tschedule Mon..Fri  2:5\n";
+    let root = Root::new().with(|p| p.sync_cfg(), text);
+
+    let jobs = sync_jobs::load(&root.paths).unwrap();
+
+    let found: Vec<_> = jobs.entries.iter().map(|job| job.schedule.as_ref().unwrap().to_string()).collect();
+    assert_eq!(found, ["Mon..Fri  2:5"]);
+    let problem = jobs.problems[0].to_string();
+    assert!(problem.contains("sync.cfg:4") && problem.contains("hour 24") && problem.contains("00:00"), "{problem}");
+    sync_jobs::update(&root.paths, &n("good"), None, |job| {
+        job.comment = Some("changed".into());
+        Ok(())
+    })
+    .unwrap();
+    let written = std::fs::read_to_string(root.paths.sync_cfg()).unwrap();
+    assert!(written.contains("\tschedule Mon..Fri  2:5\n") && written.contains("\tschedule 24:00\n"), "{written}");
 }
 
 #[test]
@@ -419,6 +444,16 @@ fn a_change_of_direction_resets_the_mode_to_copy() {
         Ok(())
     });
     assert!(refused.unwrap_err().to_string().contains("second update"));
+
+    let mover = SyncJobConfig { transfer_mode: Some(TransferMode::Move), ..push("mover") };
+    sync_jobs::create(&root.paths, &mover).unwrap();
+    let told = sync_jobs::update(&root.paths, &n("mover"), None, |job| {
+        job.sync_direction = Some(SyncDirection::Pull);
+        Ok(())
+    });
+    assert_eq!(told.unwrap(), Some(config::Consequence::ModeReset));
+    assert_eq!(sync_jobs::get(&root.paths, &n("mover")).unwrap().mode(), TransferMode::Copy);
+    assert_eq!(mover.reversed(n("back")).mode(), TransferMode::Copy);
 }
 
 #[test]
@@ -427,7 +462,7 @@ fn the_way_back_is_disabled_copies_and_turns_the_ends_around() {
         ns: Some("here".parse().unwrap()),
         remove_vanished: Some(true),
         transfer_last: Some(3),
-        schedule: Some("daily".into()),
+        schedule: Some("daily".parse().unwrap()),
         rate_in: Some("1 MiB".parse().unwrap()),
         ..job("abc", Some("office"))
     };

@@ -8,6 +8,7 @@ mod check;
 mod conditions;
 mod ends;
 mod error;
+mod explain;
 mod forecast;
 mod hooks;
 mod lock;
@@ -17,10 +18,12 @@ mod relay;
 mod report;
 mod restore;
 mod run;
+pub mod scheduler;
 mod script;
 mod state;
 mod sync;
 mod verify;
+mod zone;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
@@ -30,6 +33,7 @@ pub use ends::{
     open_target, proxy_for,
 };
 pub use error::JobError;
+pub use explain::explain_sync;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use hooks::VARIABLES as HOOK_VARIABLES;
 pub use lock::{JobLock, JobLockError};
@@ -39,6 +43,7 @@ pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, r
 pub use run::{Attempts, Caller, Echo, RunEnd, run_sync, settle_dead};
 pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, job_worker_id};
+pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use zone::{HostZone, host_zone};
 
 pub(crate) use sync::chain;
-pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};

@@ -18,15 +18,17 @@ pub(crate) struct Context {
     pub(crate) paths: Paths,
     /// Standard output.
     pub(crate) out: Output,
+    /// The root that was given, if any.
+    pub(crate) root: Option<PathBuf>,
     /// Whether the paths are below a root of the caller's own.
     pub(crate) own_root: bool,
 }
 
 impl Context {
     pub(crate) fn new(root: Option<PathBuf>, out: Output) -> Result<Self> {
-        let Some(root) = root else { return Ok(Self { paths: Paths::system(), out, own_root: false }) };
+        let Some(root) = root else { return Ok(Self { paths: Paths::system(), out, root: None, own_root: false }) };
         let root = std::path::absolute(&root).with_context(|| format!("cannot use {}", root.display()))?;
-        Ok(Self { paths: Paths::under_root(&root), out, own_root: true })
+        Ok(Self { paths: Paths::under_root(&root), out, root: Some(root), own_root: true })
     }
 
     /// Starts the threads and runs `work` to its end. Commands that only read and write settings never call it.

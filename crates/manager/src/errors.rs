@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use calendar::BadSchedule;
 use client::ClientError;
 use config::ConfigError;
 use jobs::{BackupError, JobError, RestoreError};
@@ -73,9 +74,9 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text.trim_end().replace('\n', " ")
 }
 
-/// Whether the command line itself is at fault: a value that does not fit its property.
+/// Whether the command line itself is at fault: a value that does not fit its property, a text that is no schedule.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<ConfigError>(), Some(ConfigError::Invalid { .. }))
+    matches!(error.downcast_ref::<ConfigError>(), Some(ConfigError::Invalid { .. })) || error.is::<BadSchedule>()
 }
 
 /// The first piece of advice found on the way down the chain.
@@ -84,6 +85,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<String> {
         cause
             .downcast_ref::<Hinted>()
             .and_then(|error| error.hint.clone())
+            .or_else(|| cause.downcast_ref::<BadSchedule>().and_then(BadSchedule::hint))
             .or_else(|| cause.downcast_ref::<JobError>().and_then(JobError::hint))
             .or_else(|| cause.downcast_ref::<RestoreError>().and_then(RestoreError::hint))
             .or_else(|| cause.downcast_ref::<BackupError>().and_then(BackupError::hint))

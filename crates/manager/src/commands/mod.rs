@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 pub(crate) mod acl;
 pub(crate) mod backup;
 pub(crate) mod cert;
+pub(crate) mod config;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
@@ -19,6 +20,8 @@ pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod remote;
 pub(crate) mod restore;
+pub(crate) mod schedule;
+pub(crate) mod scheduler;
 pub(crate) mod snapshot;
 pub(crate) mod sync_job;
 pub(crate) mod user;
@@ -38,6 +41,12 @@ pub(crate) enum Command {
     /// Look at and steer runs that are under way
     #[command(subcommand)]
     Job(job::Command),
+    /// Look at the schedules of jobs
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Start jobs by themselves, and see when and why
+    #[command(subcommand)]
+    Scheduler(scheduler::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -70,6 +79,9 @@ pub(crate) enum Command {
     /// Look at the certificate of this server
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Check the configuration, take over that of a stock server, or write one for it
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Command {
@@ -80,6 +92,8 @@ impl Command {
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
             Self::Job(command) => command.run(ctx),
+            Self::Schedule(command) => command.run(ctx),
+            Self::Scheduler(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
@@ -92,11 +106,17 @@ impl Command {
             Self::User(command) => command.run(ctx),
             Self::Acl(command) => command.run(ctx),
             Self::Cert(command) => command.run(ctx),
+            Self::Config(command) => command.run(ctx),
         }
     }
 
-    /// Whether the command needs the rights it was started with: making a datastore, which it then hands over.
+    /// Whether the command needs the rights it was started with: making a datastore, which it then
+    /// hands over, and starting units.
     pub(crate) fn keeps_root(&self) -> bool {
-        matches!(self, Self::Datastore(datastore::Command::Create(_)))
+        match self {
+            Self::Datastore(datastore::Command::Create(_)) => true,
+            Self::Scheduler(command) => command.keeps_root(),
+            _ => false,
+        }
     }
 }

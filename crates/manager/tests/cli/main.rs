@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup_restore;
+mod completion;
+mod configuration;
 mod host;
 mod keys;
 mod rules;
+mod schedule;
+mod scheduler;
 mod servers;
 mod settings;
 mod sync;

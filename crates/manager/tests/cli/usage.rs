@@ -14,6 +14,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         &["sync-job", "create", "job", "--store", "store", "--remote-store", "other", "--max-depth", "8"],
         &["sync-job", "create", "job", "--store", "store", "--remote-store", "store"],
         &["sync-job", "create", "job", "--store", "store", "--remote-store", "other", "--rate-in", "fast"],
+        &["sync-job", "create", "job", "--store", "store", "--remote-store", "other", "--schedule", "25:00"],
         &["snapshot", "verify", "store", "host/a/yesterday"],
         &["backup", "create", "root.pxar:/", "--store", "store"],
         &["backup", "create", "a.conf:/etc/hosts"],

@@ -58,6 +58,7 @@ impl Args {
         self.job.add_to(&mut pairs);
         let job: SyncJobConfig = config::from_pairs(self.id.as_str(), pairs.as_slice())?;
         config::sync_jobs::create(&ctx.paths, &job)?;
+        super::made(ctx, &job.id);
         super::warn_of_missing(ctx, &job)?;
         Ok(Outcome::Done)
     }

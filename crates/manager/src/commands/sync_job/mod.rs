@@ -4,12 +4,14 @@ use anyhow::Result;
 use clap::Subcommand;
 use config::SyncJobConfig;
 use formats::JobId;
+use jobs::{JobState, JobStates};
 
 use crate::context::Context;
 use crate::errors::unknown;
 use crate::outcome::Outcome;
 
 pub(crate) mod create;
+pub(crate) mod explain;
 pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod reverse;
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Remove(remove::Args),
     /// Make the job that copies the other way, for a restore; it starts by hand only
     Reverse(reverse::Args),
+    /// Say what a job would do with one snapshot, rule by rule
+    Explain(explain::Args),
     /// Run a sync job now, in the foreground
     Run(run::Args),
 }
@@ -45,6 +49,7 @@ impl Command {
             Self::Update(args) => args.run(ctx),
             Self::Remove(args) => args.run(ctx),
             Self::Reverse(args) => args.run(ctx),
+            Self::Explain(args) => args.run(ctx),
             Self::Run(args) => args.run(ctx),
         }
     }
@@ -58,6 +63,15 @@ fn known(ctx: &Context, id: &JobId) -> Result<SyncJobConfig> {
     }
     crate::problems::tell(&jobs.problems);
     Err(unknown("sync job", id, jobs.entries.iter().map(|job| &job.id)).into())
+}
+
+/// Writes down when a job was made: its first run is at the first event after that.
+fn made(ctx: &Context, id: &JobId) {
+    let state = JobState::Created { time: tasks::now() };
+    if let Err(error) = JobStates::new(&ctx.paths).save(id, &state) {
+        // Then it counts as made when the scheduler first sees it.
+        eprintln!("warning: {}", crate::errors::one_line(&error.into()));
+    }
 }
 
 /// Warns of names that nothing has. They are accepted, as the other side may be set up later.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use config::ConfigDigest;
 use formats::JobId;
+use jobs::JobStates;
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -21,6 +22,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         config::sync_jobs::remove(&ctx.paths, &self.id, self.digest.as_ref())?;
+        // Another job of that name is not to inherit its last run.
+        JobStates::new(&ctx.paths).forget(&self.id)?;
         Ok(Outcome::Done)
     }
 }

@@ -21,6 +21,7 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let back = super::known(ctx, &self.id)?.reversed(self.new_id);
         config::sync_jobs::create(&ctx.paths, &back)?;
+        super::made(ctx, &back.id);
         super::warn_of_missing(ctx, &back)?;
         Ok(Outcome::Done)
     }
