@@ -43,7 +43,7 @@ pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, r
 pub use run::{Attempts, Caller, Echo, RunEnd, run_sync, settle_dead};
 pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, job_worker_id};
-pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use verify::{Again, VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
 pub use zone::{HostZone, host_zone};
 
 pub(crate) use sync::chain;

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant, SystemTime};
 
-use chrono_tz::Tz;
 use config::Paths;
 use formats::JobId;
 use nix::errno::Errno;
@@ -23,6 +22,7 @@ use crate::conditions::Surroundings;
 use crate::run::{random, settle_dead};
 use crate::state::{JobState, JobStates};
 use crate::sync::chain;
+use crate::zone::HostZone;
 
 /// How long another tick is waited for. It has most likely not seen what this one was called for.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub struct Tick<'a> {
     /// Where the files are.
     pub paths: &'a Paths,
     /// The time zone of the host.
-    pub zone: Tz,
+    pub zone: HostZone,
     /// Seconds since the epoch.
     pub clock: &'a dyn Fn() -> i64,
     /// Starts the jobs.
@@ -71,9 +71,10 @@ impl Tick<'_> {
         let (mut notes, damage) = Notes::load(self.paths);
         let tidied = notes.tidied;
         report.problems.extend(damage);
+        report.problems.extend(self.zone.warning.clone());
         self.tidy(&mut notes, &mut report);
         for round in 1..=MAX_ROUNDS {
-            let mut agenda = Agenda::with_notes(self.paths, &notes, (self.clock)(), self.zone)?;
+            let mut agenda = Agenda::with_notes(self.paths, &notes, (self.clock)(), self.zone.zone)?;
             if round == 1 {
                 report.problems.extend(agenda.all_problems());
             }

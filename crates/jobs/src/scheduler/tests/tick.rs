@@ -15,6 +15,7 @@ use super::*;
 use crate::conditions::Surroundings;
 use crate::scheduler::{Agenda, Reason, Starter, Tick, TickReport};
 use crate::state::JobStates;
+use crate::zone::HostZone;
 
 /// A host with a clock that stands still until it is set, and a list of what was started.
 struct Host {
@@ -81,7 +82,7 @@ impl Host {
         let around = Surroundings::default();
         let clock = || self.now.get();
         let paths = self.paths();
-        let tick = Tick { paths: &paths, zone: Tz::UTC, clock: &clock, starter: self, around: &around };
+        let tick = Tick { paths: &paths, zone: utc(), clock: &clock, starter: self, around: &around };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let report = runtime.block_on(tick.run()).unwrap().unwrap();
         (self.started.take(), report)
@@ -90,6 +91,10 @@ impl Host {
     fn starts(&self, now: &str) -> Vec<String> {
         self.tick(now).0
     }
+}
+
+fn utc() -> HostZone {
+    HostZone { zone: Tz::UTC, warning: None }
 }
 
 /// A section with these properties.
@@ -185,7 +190,7 @@ fn two_ticks_at_once_start_a_job_once() {
     }
     let run = |starter: &dyn Starter| {
         let (clock, around) = (|| at("06-01 02:30"), Surroundings::default());
-        let tick = Tick { paths, zone: Tz::UTC, clock: &clock, starter, around: &around };
+        let tick = Tick { paths, zone: utc(), clock: &clock, starter, around: &around };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(tick.run()).unwrap().unwrap().started.len()
     };

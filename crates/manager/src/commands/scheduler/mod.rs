@@ -126,8 +126,8 @@ async fn tick(ctx: &Context, starter: &dyn Starter) -> Result<Option<TickReport>
 }
 
 /// The time zone of the host, read anew each time.
-fn zone() -> chrono_tz::Tz {
-    jobs::host_zone(std::env::var("TZ").ok().as_deref()).zone
+fn zone() -> jobs::HostZone {
+    jobs::host_zone(std::env::var("TZ").ok().as_deref())
 }
 
 /// Says aloud what a tick found that the one before did not know.

@@ -49,7 +49,7 @@ const COLUMNS: [Column; 5] = [
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let (now, zone) = (tasks::now(), zone());
-        let mut agenda = Agenda::load(&ctx.paths, now, zone)?;
+        let mut agenda = Agenda::load(&ctx.paths, now, zone.zone)?;
         if agenda.facts.iter().any(|one| !one.job.run_when.is_empty()) {
             ctx.block_on(async {
                 agenda.look_at_conditions(&ctx.paths, &Surroundings::default()).await;
@@ -61,6 +61,7 @@ impl Args {
         rows.sort_by(|a, b| a.id.cmp(&b.id));
         let last_tick = last_tick(ctx);
         let mut problems = agenda.all_problems();
+        problems.extend(zone.warning);
         problems.extend(silence(&agenda, last_tick));
 
         if ctx.out.is_text() {
@@ -68,7 +69,7 @@ impl Args {
             problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
         } else {
             ctx.out.json(&json!({
-                "time-zone": zone.name(),
+                "time-zone": agenda.zone.name(),
                 "last-tick": last_tick,
                 "max-jobs": agenda.max_jobs,
                 "jobs": rows,
@@ -87,7 +88,8 @@ fn row(agenda: &Agenda, decision: &Decision) -> Option<Row> {
         Some(JobState::Finished { state, .. }) => (Some(state.endtime()), Some(ended(state))),
         Some(JobState::Created { .. } | JobState::Unknown) | None => (None, None),
     };
-    let next = decision.next.filter(|_| decision.verdict != Verdict::Wait(Wait::Disabled));
+    // What is overdue runs as soon as nothing keeps it from it.
+    let next = decision.next.map(|next| next.max(agenda.now));
     let start = upid.map(|upid| upid.start_time);
     Some(Row {
         id: decision.id.to_string(),
