@@ -5,6 +5,7 @@ use formats::{Namespace, SnapshotId};
 use replication::Explained;
 
 use crate::error::JobError;
+use crate::rates::Rates;
 use crate::sync::open;
 
 /// Says what `job` would do now with `snapshot` in `ns`, a namespace of the source; by default that where the job
@@ -20,7 +21,7 @@ pub async fn explain_sync(
 ) -> Result<Explained, JobError> {
     config::sync_jobs::check(paths, job)?;
     let keys = config::encryption_keys::of_job(paths, job)?;
-    let ends = open(paths, job, keys).await?;
+    let ends = open(paths, job, keys, &Rates::of(job)).await?;
     let ns = ns.unwrap_or(&ends.options.source_ns);
     Ok(replication::explain(&ends.options, &ends.source, &ends.target, ns, snapshot).await?)
 }

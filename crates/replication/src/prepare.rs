@@ -64,8 +64,5 @@ pub(crate) async fn inventories<'a>(
     };
     let matter = at_target.into_iter().filter(matters).collect();
     let wanted = |group: &GroupId| options.wants(group) || also.is_some_and(|(_, also)| also == group);
-    tokio::try_join!(
-        Inventory::take(source, from, wanted, &tries),
-        Inventory::take(target, matter, wanted, &tries)
-    )
+    tokio::try_join!(Inventory::take(source, from, wanted, &tries), Inventory::take(target, matter, wanted, &tries))
 }

@@ -105,8 +105,8 @@ impl Drop for RunningTask {
 fn listen(listener: Listener, stop: Arc<watch::Sender<bool>>) -> AbortHandle {
     let serving = tokio::spawn(async move {
         listener
-            .serve(move |request| {
-                let answer = match request {
+            .serve(move |asked| {
+                let answer = match asked.request {
                     Request::Stop => {
                         stop.send_replace(true);
                         Answer::ok()

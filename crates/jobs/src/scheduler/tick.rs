@@ -15,11 +15,11 @@ use tasks::{Retention, TaskEnd, TaskStore};
 use super::agenda::Agenda;
 use super::due::{Decision, Reason, Verdict, Wait};
 use super::error::SchedulerError;
-use super::kept::settle;
 use super::memory::Handover;
 use super::notes::Notes;
 use super::start::Starter;
 use crate::conditions::Surroundings;
+use crate::run::{random, settle_dead};
 use crate::state::{JobState, JobStates};
 use crate::sync::chain;
 use crate::zone::HostZone;
@@ -146,9 +146,9 @@ impl Tick<'_> {
     /// Writes down how runs ended whose process died, under the lock of the job: a run that begins just now is alive.
     fn settle(&self, agenda: &Agenda, report: &mut TickReport) {
         let states = JobStates::new(self.paths);
-        for (id, upid) in &agenda.died {
+        for id in &agenda.died {
             let Some(one) = agenda.facts.iter().find(|one| one.job.id == *id) else { continue };
-            match settle(self.paths, &states, &one.job, upid, one.state.as_ref(), agenda.now) {
+            match settle_dead(self.paths, &one.job, agenda.now, random()) {
                 Ok(true) => report.died.push(id.clone()),
                 Ok(false) => {}
                 Err(error) => report.problems.push(chain(&error)),

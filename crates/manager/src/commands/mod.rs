@@ -13,6 +13,7 @@ pub(crate) mod config;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
+pub(crate) mod job;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(Box<sync_job::Command>),
+    /// Look at and steer runs that are under way
+    #[command(subcommand)]
+    Job(job::Command),
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -87,6 +91,7 @@ impl Command {
             Self::Datastore(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
+            Self::Job(command) => command.run(ctx),
             Self::Schedule(command) => command.run(ctx),
             Self::Scheduler(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),

@@ -154,12 +154,13 @@ pub(crate) async fn stop(call: Call) -> Result<Reply, ApiError> {
     let upid: Upid = call.params.parse("upid")?;
     TaskSight::of(&call)?.check_stop(&upid)?;
     let (tasks, control) = (call.state.tasks.clone(), call.state.paths.control());
+    let caller = call.identity()?.to_string();
     call.state
         .blocking(move || {
             if tasks.withdraw(&upid, "stopped on request before it began")? {
                 return Ok(());
             }
-            match control::send(&control, &upid, &Request::Stop) {
+            match control::send_for(&control, &upid, &Request::Stop, Some(&caller)) {
                 Ok(_) => Ok(()),
                 Err(ControlError::Nobody(_)) => match tasks.status(&upid)? {
                     Some(tasks::TaskStatus::Running) => {
