@@ -13,6 +13,7 @@ mod hostile;
 mod kill;
 mod line;
 mod plan;
+mod runs;
 mod site;
 mod trust;
 mod wire;

@@ -31,6 +31,11 @@ impl Paths {
         }
     }
 
+    /// The directory that all others are below, unless it is `/`.
+    pub fn root(&self) -> Option<&Path> {
+        self.etc.ancestors().nth(2).filter(|root| root.parent().is_some())
+    }
+
     /// Directory of configuration files.
     pub fn etc(&self) -> &Path {
         &self.etc
@@ -178,6 +183,7 @@ mod tests {
         assert_eq!(paths.tasks(), Path::new("/tmp/demo/var/log/backup-manager/tasks"));
         assert_eq!(paths.locks(), Path::new("/tmp/demo/run/backup-manager/locks"));
         assert_eq!(Paths::system().remote_cfg(), Path::new("/etc/backup-manager/remote.cfg"));
+        assert_eq!((paths.root(), Paths::system().root()), (Some(Path::new("/tmp/demo")), None));
     }
 
     #[test]

@@ -5,17 +5,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use config::{Paths, RunCondition, SyncJobConfig};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::ends::{find_remote, open_store};
+use crate::script::Script;
 use crate::sync::chain;
 
 /// Where and how long conditions look.
@@ -106,35 +103,9 @@ async fn reach(name: &str, port: u16, limit: Duration) -> io::Result<()> {
 
 /// Runs a command in an environment that depends on nobody's login. It and its children end with the limit.
 async fn command(job: &SyncJobConfig, line: &str, limit: Duration) -> Result<(), String> {
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(line)
-        .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C.UTF-8")
-        .env("BACKUP_SYNC_ID", job.id.as_str())
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("cannot be started: {error}"))?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    match timeout(limit, child.wait()).await {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(status.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => {
-            if let Some(group) = group {
-                // The child is not reaped yet, so the group is still its own; it may be empty by now.
-                let _ = killpg(group, Signal::SIGKILL);
-            }
-            let _ = child.wait().await;
-            Err(format!("still running after {limit:?}"))
-        }
-    }
+    let told = [("LC_ALL", "C.UTF-8"), ("BACKUP_SYNC_ID", job.id.as_str())];
+    let environment = told.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Script { line, environment, limit }.run(&|_| {}).await.map_err(|error| chain(&error))
 }
 
 #[cfg(test)]

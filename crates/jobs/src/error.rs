@@ -4,7 +4,7 @@ use client::ClientError;
 use config::ConfigError;
 use datastore::DatastoreError;
 use formats::{RemoteName, StoreName};
-use replication::EndError;
+use replication::{EndError, ErrorClass};
 
 use crate::lock::JobLockError;
 
@@ -56,6 +56,18 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// What the error means for who would try again.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Client(error) => match error.class() {
+                client::ErrorClass::Retry => ErrorClass::Retry,
+                client::ErrorClass::Skip | client::ErrorClass::Stop => ErrorClass::Stop,
+            },
+            Self::End(error) => error.class(),
+            _ => ErrorClass::Stop,
+        }
+    }
+
     /// What to do about it, where something can be said.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use config::Paths;
+use formats::JobId;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -36,6 +38,14 @@ pub enum JobLockError {
 pub struct JobLock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
 
 impl JobLock {
+    /// Takes the lock of a sync job of this installation, without waiting.
+    ///
+    /// # Errors
+    /// As [`JobLock::acquire`].
+    pub fn of(paths: &Paths, id: &JobId) -> Result<Self, JobLockError> {
+        Self::acquire(&paths.run().join("locks"), "syncjob", id.as_str())
+    }
+
     /// Takes the lock of job `job` of kind `kind` below `locks`, without waiting.
     ///
     /// # Errors

@@ -5,12 +5,16 @@ use std::time::Instant;
 
 use config::Paths;
 use formats::{RemoteName, StoreName};
-use replication::{JobOptions, Monitor, Report, RunControl};
-use tasks::{new_upid, superuser};
+use replication::{JobOptions, Monitor, Report};
 
-use crate::ends::{Place, open_source, open_target};
+use tasks::{TaskEnd, TaskStore, new_upid, superuser};
+
+use crate::ends::{Place, SourceEnd, TargetEnd, open_source, open_target};
 use crate::error::JobError;
+use crate::rates::{Rates, local_now};
 use crate::report::JobReport;
+use crate::run::{Caller, Journal, Names, Steering, listen, task_end};
+use crate::sync::{chain, settled};
 
 /// What to relay, from where to where.
 #[derive(Clone, Debug)]
@@ -31,12 +35,7 @@ pub struct RelayRequest {
 ///
 /// # Errors
 /// Both ends are the same place, or one of them cannot be opened. What fails later is in the report.
-pub async fn run_relay(
-    paths: &Paths,
-    request: RelayRequest,
-    control: RunControl,
-    monitor: Arc<dyn Monitor>,
-) -> Result<JobReport, JobError> {
+pub async fn run_relay(paths: &Paths, request: RelayRequest, caller: Caller) -> Result<JobReport, JobError> {
     let RelayRequest { from, to, mut options, rate_in, rate_out } = request;
     if from == to && options.source_ns == options.target_ns {
         return Err(JobError::Unusable(format!("source and target are the same: datastore '{}' at '{}'", to.1, to.0)));
@@ -44,33 +43,61 @@ pub async fn run_relay(
     let start = Instant::now();
     let upid = new_upid("sync", Some(to.1.to_string()), superuser());
     options.target_store = Some(to.1.to_string());
-    let source = open_source(paths, &Place::Remote(from.0, from.1), &superuser())?;
-    let place = Place::Remote(to.0, to.1);
-    let opened = tokio::select! {
+    let names = Names::of_relay(&from, &to);
+    let journal = Journal::new(TaskStore::new(paths).start(upid.clone()), names, caller.monitor, caller.echo);
+    let (journal, rates) = (Arc::new(journal), Rates::fixed(rate_in, rate_out));
+    let steering = Arc::new(Steering::new(caller.control.clone(), journal.clone(), rates.clone(), local_now));
+    journal.opening(to.1.as_str(), None);
+    let work = async {
+        let opened = tokio::select! {
+            biased;
+            () = caller.control.cancelled() => Ok(None),
+            opened = open(paths, from, to) => opened.map(Some),
+        };
+        let Some((source, target)) = opened? else {
+            return Ok(settled(Report { cancelled: true, ..Report::default() }));
+        };
+        if let Some(identity) = target.identity {
+            options.owner = identity;
+        }
+        let [received, sent] = rates.at(local_now());
+        for (traffic, rate_in, rate_out) in
+            [(source.traffic, received, (None, None)), (target.traffic, (None, None), sent)]
+        {
+            if let Some(traffic) = traffic {
+                traffic.set_rate_in(rate_in.0, rate_in.1);
+                traffic.set_rate_out(rate_out.0, rate_out.1);
+                steering.steer([traffic]);
+            }
+        }
+        let monitor: Arc<dyn Monitor> = journal.clone();
+        Ok(replication::run(&options, source.source, target.target, &caller.control, monitor).await)
+    };
+    let done: Result<Report, JobError> = tokio::select! {
         biased;
-        () = control.cancelled() => None,
-        target = open_target(paths, &place) => Some(target?),
+        never = listen(paths, &upid, &steering) => match never {},
+        done = work => done,
     };
-    let Some(target) = opened else {
-        let mut report = Report { cancelled: true, ..Report::default() };
-        report.settle();
-        return Ok(JobReport::new(upid, report, None, start.elapsed()));
-    };
-    if let Some(identity) = target.identity {
-        options.owner = identity;
-    }
-    let lines = [source.traffic, target.traffic];
-    for (line, (limit_in, limit_out)) in lines.iter().zip([(rate_in, None), (None, rate_out)]) {
-        if let Some(traffic) = line {
-            traffic.set_rate_in(limit_in, None);
-            traffic.set_rate_out(limit_out, None);
+    match done {
+        Err(error) => {
+            journal.finish(TaskEnd::Error(chain(&error)));
+            Err(error)
+        }
+        Ok(report) => {
+            let mut report = JobReport::new(upid, report, None, start.elapsed());
+            (report.bytes_on_wire_in, report.bytes_on_wire_out) = steering.wire_bytes();
+            journal.closing(&report);
+            journal.finish(task_end(&report.report));
+            Ok(report)
         }
     }
-    let report = replication::run(&options, source.source, target.target, &control, monitor).await;
-    let mut report = JobReport::new(upid, report, None, start.elapsed());
-    for traffic in lines.iter().flatten() {
-        report.bytes_on_wire_in += traffic.bytes_in();
-        report.bytes_on_wire_out += traffic.bytes_out();
-    }
-    Ok(report)
+}
+
+async fn open(
+    paths: &Paths,
+    from: (RemoteName, StoreName),
+    to: (RemoteName, StoreName),
+) -> Result<(SourceEnd, TargetEnd), JobError> {
+    let source = open_source(paths, &Place::Remote(from.0, from.1), &superuser())?;
+    Ok((source, open_target(paths, &Place::Remote(to.0, to.1)).await?))
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use config::{ConfigError, Paths};
 use formats::{JobId, Upid};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Mode of state files: not secret, and monitoring may read them.
@@ -132,10 +133,15 @@ impl JobStates {
     /// # Errors
     /// The file cannot be read or is no state; then it is as good as none, but worth telling.
     pub fn load(&self, id: &JobId) -> Result<Option<JobState>, ConfigError> {
-        let path = self.path(id, "json");
+        self.load_as(id, "json")
+    }
+
+    /// Reads another file that is kept of a job, as JSON.
+    pub(crate) fn load_as<T: DeserializeOwned>(&self, id: &JobId, suffix: &str) -> Result<Option<T>, ConfigError> {
+        let path = self.path(id, suffix);
         let Some(bytes) = config::read_if_there(&path)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
-            Ok(state) => Ok(Some(state)),
+            Ok(value) => Ok(Some(value)),
             Err(error) => Err(ConfigError::Line { path, line: error.line(), reason: format!("no job state: {error}") }),
         }
     }

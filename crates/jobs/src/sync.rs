@@ -17,10 +17,8 @@ use tasks::{new_upid, now, superuser};
 use crate::ends::{Place, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
-use crate::lock::JobLock;
 use crate::rates::{Rates, local_now};
 use crate::receipt::Receipts;
-use crate::report::JobReport;
 
 /// Whether a run is that of a stored job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,63 +34,17 @@ pub enum Kind {
 pub struct ThisRun {
     /// Let `remove-vanished` remove any number of snapshots, whatever `max-removals` says.
     pub allow_removals: bool,
+    /// Run although a condition of `run-when` does not hold.
+    pub ignore_conditions: bool,
+    /// The scheduler started it, not a person.
+    pub scheduled: bool,
 }
 
 /// Name that stands for the id of a job without one; it is never shown.
 pub const ADHOC: &str = "adhoc";
 
-/// Runs `job` to its end.
-///
-/// Progress goes to `monitor`; `control` stops, holds and resumes the run. Whatever keeps the run from succeeding
-/// after its lock is taken is in the report, so that a run always ends with one.
-///
-/// # Errors
-/// The job's settings contradict each other, or it is already running.
-pub async fn run_sync(
-    paths: &Paths,
-    job: &SyncJobConfig,
-    kind: Kind,
-    this_run: ThisRun,
-    control: RunControl,
-    monitor: Arc<dyn Monitor>,
-) -> Result<JobReport, JobError> {
-    match kind {
-        Kind::Stored => config::sync_jobs::check(paths, job)?,
-        Kind::Adhoc => job.check()?,
-    }
-    let keys = config::encryption_keys::of_job(paths, job)?;
-    let lock = match kind {
-        Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
-        Kind::Adhoc => None,
-    };
-    let start = Instant::now();
-    let upid = upid(job, kind);
-    let mut traffic = None;
-    let opened = tokio::select! {
-        biased;
-        () = control.cancelled() => None,
-        opened = open(paths, job, keys) => Some(opened),
-    };
-    let report = match opened {
-        None => settled(Report { cancelled: true, ..Report::default() }),
-        Some(Err(error)) => never_started(job, &error, &*monitor),
-        Some(Ok(mut ends)) => {
-            ends.options.allow_removals = this_run.allow_removals;
-            traffic = ends.traffic.take();
-            let rates = Rates::of(job);
-            tokio::select! {
-                biased;
-                never = rates.follow(traffic.as_deref(), local_now) => match never {},
-                report = run(paths, job, kind, &ends, &control, monitor) => report,
-            }
-        }
-    };
-    drop(lock);
-    Ok(JobReport::new(upid, report, traffic.as_deref(), start.elapsed()))
-}
-
 /// Runs between open ends. A stored job that left nothing to do last time, and whose ends look the same, ends at once.
-async fn run(
+pub(crate) async fn attempt(
     paths: &Paths,
     job: &SyncJobConfig,
     kind: Kind,
@@ -138,10 +90,11 @@ pub async fn forecast_sync(
     let keys = config::encryption_keys::of_job(paths, job)?;
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
+    let rates = Rates::of(job);
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => return Err(stopped().into()),
-        opened = open(paths, job, keys) => opened,
+        opened = open(paths, job, keys, &rates) => opened,
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
@@ -164,14 +117,20 @@ pub async fn forecast_sync(
 }
 
 /// Both ends of a run, ready.
-struct Ends {
-    options: JobOptions,
+pub(crate) struct Ends {
+    pub(crate) options: JobOptions,
     source: Arc<dyn Source>,
     target: Arc<dyn Target>,
-    traffic: Option<Arc<Traffic>>,
+    pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
-async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result<Ends, JobError> {
+/// Opens both ends.
+pub(crate) async fn open(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    keys: Vec<CryptKey>,
+    rates: &Rates,
+) -> Result<Ends, JobError> {
     let here = Place::Local(job.store.clone());
     let there = match &job.remote {
         Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
@@ -187,7 +146,7 @@ async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result
     let target = open_target_verified(paths, &to, job.verify).await?;
     let traffic = source.traffic.or(target.traffic);
     if let Some(traffic) = &traffic {
-        Rates::of(job).set(traffic, local_now());
+        rates.set(traffic, local_now());
     }
     let mut options = options(job);
     if let Some(identity) = target.identity {
@@ -253,7 +212,7 @@ fn patience() -> Patience {
 }
 
 /// The name of a run: remote or `-`, remote store, store, namespace and id of a stored job; the store of another.
-fn upid(job: &SyncJobConfig, kind: Kind) -> Upid {
+pub(crate) fn upid(job: &SyncJobConfig, kind: Kind) -> Upid {
     let (worker_type, worker_id) = match kind {
         Kind::Stored => ("syncjob", job_worker_id(job)),
         Kind::Adhoc => ("sync", job.store.to_string()),
@@ -261,25 +220,26 @@ fn upid(job: &SyncJobConfig, kind: Kind) -> Upid {
     new_upid(worker_type, Some(worker_id), superuser())
 }
 
-fn job_worker_id(job: &SyncJobConfig) -> String {
+/// What a run of a stored job is about, as UPIDs and logs name it.
+pub fn job_worker_id(job: &SyncJobConfig) -> String {
     let remote = job.remote.as_ref().map_or("-", |remote| remote.as_str());
     format!("{remote}:{}:{}:{}:{}", job.remote_store, job.store, job.ns(), job.id)
 }
 
 /// The report of a run whose ends could not be opened.
-fn never_started(job: &SyncJobConfig, error: &JobError, monitor: &dyn Monitor) -> Report {
+pub(crate) fn never_started(job: &SyncJobConfig, error: &JobError, monitor: &dyn Monitor) -> Report {
     let place = match (error, &job.remote) {
         (JobError::UnknownRemote { name, .. }, _) => name.to_string(),
         (JobError::UnknownStore { name, .. } | JobError::Maintenance { name, .. }, _) => name.to_string(),
         (JobError::Client(_), Some(remote)) => remote.to_string(),
         _ => job.store.to_string(),
     };
-    let problem = Problem { where_: place, message: chain(error), hint: error.hint() };
+    let problem = Problem { where_: place, message: chain(error), hint: error.hint(), class: error.class() };
     monitor.event(Event::Failed(problem.clone()));
     settled(Report { errors: vec![problem], ..Report::default() })
 }
 
-fn settled(mut report: Report) -> Report {
+pub(crate) fn settled(mut report: Report) -> Report {
     report.settle();
     report
 }

@@ -23,7 +23,7 @@ where
     let progress = Arc::new(Progress::new());
     let found = ctx.block_on(async {
         let control = RunControl::new();
-        let signals = tokio::spawn(job_output::cancel_on_signal(control.clone(), progress.clone()));
+        let signals = tokio::spawn(job_output::cancel_on_signal(control.clone(), Some(progress.clone())));
         let found = forecast(control).await;
         signals.abort();
         Ok(found?)

@@ -3,30 +3,50 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use jobs::{JobError, JobReport};
-use replication::{RunControl, RunResult};
+use jobs::{Caller, JobError, JobReport, RunEnd};
+use replication::{RunControl, RunResult, Silent};
 
 use crate::context::Context;
 use crate::human;
-use crate::options::RunOptions;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 
-/// Runs `job` with progress on standard error, cancels it cleanly on SIGINT and SIGTERM, and prints how it ended.
-pub(crate) fn run<F>(ctx: &Context, job: F) -> Result<Outcome>
+/// Runs `job`, cancels it cleanly on SIGINT and SIGTERM, and prints how it ended.
+///
+/// A person sees progress on standard error and a summary. With `scheduled` the lines of its log go to standard error
+/// instead, for the journal.
+pub(crate) fn run<F>(ctx: &Context, scheduled: bool, job: F) -> Result<Outcome>
 where
-    F: AsyncFnOnce(RunControl, Arc<Progress>) -> Result<JobReport, JobError>,
+    F: AsyncFnOnce(Caller) -> Result<RunEnd, JobError>,
 {
-    let progress = Arc::new(Progress::new());
-    let report = ctx.block_on(async {
+    let progress = (!scheduled).then(|| Arc::new(Progress::new()));
+    let end = ctx.block_on(async {
         let control = RunControl::new();
         let signals = tokio::spawn(cancel_on_signal(control.clone(), progress.clone()));
-        let report = job(control, progress.clone()).await;
+        let end = job(match &progress {
+            Some(progress) => Caller { control, monitor: progress.clone(), echo: None },
+            None => Caller { control, monitor: Arc::new(Silent), echo: Some(Arc::new(|line| eprintln!("{line}"))) },
+        });
+        let end = end.await;
         signals.abort();
-        Ok(report?)
+        Ok(end?)
     });
-    progress.finish();
-    print(ctx, &report?)
+    if let Some(progress) = &progress {
+        progress.finish();
+    }
+    match end? {
+        RunEnd::Done(report) if scheduled && ctx.out.is_text() => Ok(outcome(report.report.result)),
+        RunEnd::Done(report) => print(ctx, &report),
+        RunEnd::Running => Ok(Outcome::Done),
+        RunEnd::Waiting(reason) if ctx.out.is_text() => {
+            ctx.out.line(&format!("not now: the job waits until this holds: {reason}"))?;
+            Ok(Outcome::Done)
+        }
+        RunEnd::Waiting(reason) => {
+            ctx.out.json(&serde_json::json!({ "result": "waiting", "reason": reason }))?;
+            Ok(Outcome::Done)
+        }
+    }
 }
 
 /// Runs `job`, or says what a run would do.
@@ -34,20 +54,22 @@ pub(crate) fn run_or_forecast(
     ctx: &Context,
     job: &config::SyncJobConfig,
     kind: jobs::Kind,
-    options: RunOptions,
+    dry_run: bool,
+    this_run: jobs::ThisRun,
 ) -> Result<Outcome> {
-    let this_run = options.this_run();
-    if options.dry_run {
+    if dry_run {
         return crate::forecast_output::run(ctx, async |control| {
             jobs::forecast_sync(&ctx.paths, job, this_run, control).await
         });
     }
-    run(ctx, async |control, progress| jobs::run_sync(&ctx.paths, job, kind, this_run, control, progress).await)
+    run(ctx, this_run.scheduled, async |caller| jobs::run_sync(&ctx.paths, job, kind, this_run, caller).await)
 }
 
-pub(crate) async fn cancel_on_signal(control: RunControl, progress: Arc<Progress>) {
+pub(crate) async fn cancel_on_signal(control: RunControl, progress: Option<Arc<Progress>>) {
     if signal().await.is_ok() {
-        progress.say("stopping; once more to stop at once");
+        if let Some(progress) = progress {
+            progress.say("stopping; once more to stop at once");
+        }
         control.cancel();
         if signal().await.is_ok() {
             std::process::exit(Outcome::Failed.code().into());

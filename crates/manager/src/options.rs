@@ -92,7 +92,7 @@ pub(crate) struct RunOptions {
 
 impl RunOptions {
     pub(crate) fn this_run(self) -> jobs::ThisRun {
-        jobs::ThisRun { allow_removals: self.allow_removals }
+        jobs::ThisRun { allow_removals: self.allow_removals, ..jobs::ThisRun::default() }
     }
 }
 

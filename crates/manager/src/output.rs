@@ -89,6 +89,11 @@ impl Column {
         Self { key, kind: Kind::With(show) }
     }
 
+    /// The key of the row objects.
+    pub(crate) fn key(&self) -> &'static str {
+        self.key
+    }
+
     fn render(self, value: &Value) -> (String, bool) {
         match (self.kind, value) {
             (Kind::With(show), value) => (show(value), false),

@@ -162,9 +162,16 @@ fn line(event: &Event) -> Option<String> {
         Event::Retrying { problem, pause } => {
             format!("broken off: {problem}; going on in {}", crate::human::span(pause.as_secs_f64()))
         }
+        Event::NamespaceCreated { namespace } => format!("created namespace {namespace}"),
+        Event::Note(text) => text.clone(),
         Event::Warning(problem) => format!("warning: {problem}"),
         Event::Failed(problem) => format!("error: {problem}"),
-        Event::GroupStarted { .. } | Event::SnapshotStarted { .. } | Event::Progress { .. } => return None,
+        Event::GroupStarted { .. }
+        | Event::SnapshotStarted { .. }
+        | Event::ArchiveStarted { .. }
+        | Event::ArchiveFinished { .. }
+        | Event::Skipped { .. }
+        | Event::Progress { .. } => return None,
     })
 }
 

@@ -42,7 +42,7 @@ pub use rehearsal::{
     Amount, Forecast, GroupOutline, NamespaceOutline, Outline, Probe, Probing, Rehearsed, SnapshotForecast,
     SnapshotOutline, VanishedGroupOutline, VanishedNamespaceOutline,
 };
-pub use report::{Event, Monitor, Problem, Report, RunResult, Silent, SnapshotOutcome};
+pub use report::{Event, Monitor, Problem, Removal, Report, RunResult, Silent, SnapshotOutcome};
 pub use traits::{
     ArchiveHandle, ArchiveLayout, CHUNK_OVERHEAD, ChunkRef, EndError, ErrorClass, Expectation, GroupInfo, Inventoried,
     OpenSnapshot, Removed, SnapshotInfo, SnapshotSink, Source, Target, max_file_len,

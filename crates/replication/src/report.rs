@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use formats::{GroupId, Namespace, SnapshotId};
+use formats::{ArchiveName, GroupId, Namespace, SnapshotId};
 use serde::Serialize;
 
-use crate::error::EndError;
+use crate::error::{EndError, ErrorClass};
+use crate::inventory::place;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,12 +31,15 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, where something can be said.
     pub hint: Option<String>,
+    /// What it means for who would try again.
+    #[serde(skip)]
+    pub class: ErrorClass,
 }
 
 impl Problem {
-    /// Makes a problem without a hint.
+    /// Makes a problem without a hint, one that trying again does not mend.
     pub fn new(where_: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { where_: where_.into(), message: message.into(), hint: None }
+        Self { where_: where_.into(), message: message.into(), hint: None, class: ErrorClass::Skip }
     }
 
     /// Adds what to do about it.
@@ -47,7 +51,8 @@ impl Problem {
 
     /// Makes the problem that `error` is at a place: its whole chain and its hint.
     pub fn from_error(where_: impl Into<String>, error: &EndError) -> Self {
-        Self { where_: where_.into(), message: error.chain(), hint: error.hint().map(str::to_owned) }
+        let hint = error.hint().map(str::to_owned);
+        Self { where_: where_.into(), message: error.chain(), hint, class: error.class() }
     }
 }
 
@@ -145,6 +150,13 @@ impl Report {
         };
     }
 
+    /// Whether the same run, started again, may do what this one could not: something failed that may work later, and
+    /// nothing that will not.
+    pub fn is_worth_another_try(&self) -> bool {
+        let of = |class| self.errors.iter().any(|problem| problem.class == class);
+        !self.cancelled && of(ErrorClass::Retry) && !of(ErrorClass::Stop)
+    }
+
     /// Whether the run changed nothing at the target.
     pub fn moved_nothing(&self) -> bool {
         self.snapshots_copied == 0
@@ -211,11 +223,51 @@ pub enum Event {
         /// What came of it.
         outcome: SnapshotOutcome,
     },
+    /// Snapshots of a group are left alone.
+    Skipped {
+        /// Namespace at the target.
+        namespace: Namespace,
+        /// The oldest of them.
+        first: SnapshotId,
+        /// The newest of them.
+        last: SnapshotId,
+        /// How many.
+        count: usize,
+        /// Why, as a clause.
+        reason: &'static str,
+    },
+    /// A namespace was made at the target.
+    NamespaceCreated {
+        /// The namespace.
+        namespace: Namespace,
+    },
+    /// A file of a snapshot is next.
+    ArchiveStarted {
+        /// Namespace at the target.
+        namespace: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The file.
+        archive: ArchiveName,
+    },
+    /// An archive is complete with all its chunks.
+    ArchiveFinished {
+        /// Namespace at the target.
+        namespace: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The file.
+        archive: ArchiveName,
+        /// Encoded bytes of the chunks that were moved for it.
+        moved_bytes: u64,
+    },
     /// A snapshot, group or namespace was removed at the target.
     Removed {
         /// What it was.
-        what: String,
+        what: Removal,
     },
+    /// Something else worth a line.
+    Note(String),
     /// Chunks arrived or were found at the target.
     Progress {
         /// Encoded bytes that were moved.
@@ -238,6 +290,27 @@ pub enum Event {
     Warning(Problem),
     /// Something was not done.
     Failed(Problem),
+}
+
+/// Something that was removed at the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// One snapshot.
+    Snapshot(Namespace, SnapshotId),
+    /// A group, but for protected snapshots.
+    Group(Namespace, GroupId),
+    /// A namespace.
+    Namespace(Namespace),
+}
+
+impl std::fmt::Display for Removal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Snapshot(namespace, snapshot) => f.write_str(&place(namespace, snapshot)),
+            Self::Group(namespace, group) => f.write_str(&place(namespace, group)),
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+        }
+    }
 }
 
 /// What came of one snapshot.

@@ -56,6 +56,25 @@ pub enum Request {
     Status,
 }
 
+/// A request, and who it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What is asked for.
+    pub request: Request,
+    /// Who asks: whoever the sender speaks for, else the user at the other end of the socket.
+    pub who: String,
+}
+
+/// A request as it travels.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    #[serde(flatten)]
+    request: Request,
+    /// For whom the sender speaks. It is taken at its word: who may use the socket may do anything to the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
 /// What a running task answers: `{"ok":true, ...}` or `{"error":"..."}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer(
@@ -133,18 +152,32 @@ pub fn socket_path(dir: &Path, upid: &Upid) -> PathBuf {
 /// # Errors
 /// [`ControlError`]: nobody listens, there is no answer, or it is a refusal.
 pub fn send(dir: &Path, upid: &Upid, request: &Request) -> Result<Map<String, Value>, ControlError> {
+    send_for(dir, upid, request, None)
+}
+
+/// As [`send`], on behalf of somebody whom the log of the task is to name.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_for(
+    dir: &Path,
+    upid: &Upid,
+    request: &Request,
+    by: Option<&str>,
+) -> Result<Map<String, Value>, ControlError> {
     let path = socket_path(dir, upid);
     let stream = reach(&path, |short| UnixStream::connect(short));
     let stream = stream.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::Nobody(Box::new(upid.clone())),
         _ => ControlError::NoAnswer { upid: Box::new(upid.clone()), source },
     })?;
+    let envelope = Envelope { request: request.clone(), by: by.map(str::to_owned) };
     let answer =
-        ask(stream, request).map_err(|source| ControlError::NoAnswer { upid: Box::new(upid.clone()), source })?;
+        ask(stream, &envelope).map_err(|source| ControlError::NoAnswer { upid: Box::new(upid.clone()), source })?;
     answer.0.map_err(|reason| ControlError::Refused { upid: Box::new(upid.clone()), reason })
 }
 
-fn ask(mut stream: UnixStream, request: &Request) -> io::Result<Answer> {
+fn ask(mut stream: UnixStream, request: &Envelope) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes())?;
@@ -180,7 +213,7 @@ impl Listener {
     /// Answers requests with `answer`, one after the other, until dropped.
     pub async fn serve<A, F>(&self, answer: A)
     where
-        A: Fn(Request) -> F + Send + Sync + 'static,
+        A: Fn(Asked) -> F + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let answer = Arc::new(answer);
@@ -211,17 +244,26 @@ impl Drop for Listener {
 
 async fn reply<A, F>(mut stream: tokio::net::UnixStream, answer: &A) -> io::Result<()>
 where
-    A: Fn(Request) -> F,
+    A: Fn(Asked) -> F,
     F: Future<Output = Answer>,
 {
+    let uid = stream.peer_cred()?.uid();
     let mut line = String::new();
     let (reader, mut writer) = stream.split();
     tokio::io::BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => answer(request).await,
+        Ok(Envelope { request, by }) => {
+            let who = by.map_or_else(|| user_name(uid), |by| by.chars().filter(|c| !c.is_control()).take(64).collect());
+            answer(Asked { request, who }).await
+        }
         Err(error) => Answer::error(format!("not understood: {error}")),
     };
     writer.write_all(answer.to_line().as_bytes()).await
+}
+
+fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| format!("user {}", user.name))
 }
 
 /// Calls `work` with a path to the same socket that is short enough for one.
@@ -269,9 +311,9 @@ mod tests {
         let listener = Listener::bind(&dir, &upid).unwrap();
         let serving = tokio::spawn(async move {
             listener
-                .serve(|request| async move {
-                    match request {
-                        Request::Status => Answer(Ok([("state".to_owned(), "running".into())].into_iter().collect())),
+                .serve(|asked| async move {
+                    match asked.request {
+                        Request::Status => Answer(Ok([("who".to_owned(), asked.who.into())].into_iter().collect())),
                         _ => Answer::error("not now"),
                     }
                 })
@@ -279,7 +321,10 @@ mod tests {
         });
 
         let status = send_from_elsewhere(&dir, &upid, Request::Status).await.unwrap();
-        assert_eq!(status["state"], "running");
+        assert_eq!(status["who"], user_name(nix::unistd::geteuid().as_raw()));
+        let (there, task) = (dir.clone(), upid.clone());
+        let told = tokio::task::spawn_blocking(move || send_for(&there, &task, &Request::Status, Some("alice@pbs")));
+        assert_eq!(told.await.unwrap().unwrap()["who"], "alice@pbs");
         let refused = send_from_elsewhere(&dir, &upid, Request::Pause).await.unwrap_err();
         assert!(matches!(&refused, ControlError::Refused { reason, .. } if reason == "not now"), "{refused}");
 

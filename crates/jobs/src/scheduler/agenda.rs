@@ -8,16 +8,16 @@ use chrono_tz::Tz;
 use config::{Paths, ServerConf, SyncJobConfig};
 use formats::{JobId, Upid};
 use futures_util::future::join_all;
-use tasks::{RunRequest, TaskEnd, TaskStatus, TaskStore};
+use tasks::{RunRequest, TaskStatus, TaskStore};
 
 use super::chain::circles;
 use super::due::{Conditions, Decision, JobFacts, Verdict, Wait, decide, trouble_with_leader};
 use super::error::SchedulerError;
-use super::kept::kept;
 use super::memory::Memory;
 use super::notes::Notes;
 use crate::conditions::{Surroundings, unmet};
 use crate::lock::{JobLock, JobLockError};
+use crate::run::{Attempts, last_words};
 use crate::state::{EndState, JobState, JobStates};
 use crate::sync::chain;
 
@@ -42,7 +42,7 @@ pub struct Agenda {
     /// Runs that were asked for.
     pub(crate) requests: Vec<(JobId, RunRequest)>,
     /// Jobs whose process is gone without having said how it went.
-    pub(crate) died: Vec<(JobId, Upid)>,
+    pub(crate) died: Vec<JobId>,
     /// Jobs whose state cannot be read.
     pub(crate) unreadable: Vec<JobId>,
 }
@@ -117,19 +117,22 @@ impl Agenda {
             match death(paths, tasks, &job.id, upid) {
                 None => running = true,
                 Some(end) => {
-                    self.died.push((job.id.clone(), upid.clone()));
+                    self.died.push(job.id.clone());
                     state = Some(JobState::Finished { upid: upid.clone(), state: end, updated: None });
                 }
             }
         }
         let memory = Memory::observe(notes.jobs.get(&job.id), &job, state.as_ref(), edited, self.now);
-        let kept = kept(&states, &job.id);
+        let attempts = states.attempts(&job.id).unwrap_or_else(|error| {
+            self.problems.push(chain(&error));
+            Attempts::default()
+        });
         let requested = self.requests.iter().any(|(id, _)| *id == job.id);
         self.facts.push(JobFacts {
             memory,
-            failures: kept.failures,
-            retry_at: kept.retry_at,
-            last_good: kept.last_good.or_else(|| last_good(state.as_ref())),
+            failures: attempts.failures,
+            retry_at: attempts.retry_at,
+            last_good: attempts.last_good.or_else(|| last_good(state.as_ref())),
             requested,
             running,
             conditions: if job.run_when.is_empty() { Conditions::Met } else { Conditions::Unknown },
@@ -177,24 +180,14 @@ fn edited(paths: &Paths) -> Option<i64> {
 
 /// How a run ended whose job says that it runs; `None` if it does.
 fn death(paths: &Paths, tasks: &TaskStore, job: &JobId, upid: &Upid) -> Option<EndState> {
-    let status = tasks.status(upid).unwrap_or(None);
-    if status == Some(TaskStatus::Running) {
+    if matches!(tasks.status(upid), Ok(Some(TaskStatus::Running))) {
         return None;
     }
     // A run whose log could not be made holds the lock of the job all the same.
-    if let Err(JobLockError::Running { .. }) = JobLock::acquire(&paths.run().join("locks"), "syncjob", job.as_str()) {
+    if let Err(JobLockError::Running { .. }) = JobLock::of(paths, job) {
         return None;
     }
-    let Some(TaskStatus::Stopped { endtime, end }) = status else {
-        return Some(EndState::Unknown { endtime: upid.start_time });
-    };
-    let endtime = endtime.unwrap_or(upid.start_time);
-    Some(match end {
-        TaskEnd::Ok => EndState::Ok { endtime },
-        TaskEnd::Warnings(count) => EndState::Warning { count, endtime },
-        TaskEnd::Error(message) => EndState::Error { message, endtime },
-        TaskEnd::Unknown => EndState::Unknown { endtime },
-    })
+    Some(last_words(tasks, upid))
 }
 
 fn last_good(state: Option<&JobState>) -> Option<i64> {

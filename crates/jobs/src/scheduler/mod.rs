@@ -7,7 +7,6 @@ mod agenda;
 mod chain;
 mod due;
 mod error;
-mod kept;
 mod memory;
 mod notes;
 mod start;

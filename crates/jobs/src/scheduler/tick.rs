@@ -15,11 +15,11 @@ use tasks::{Retention, TaskEnd, TaskStore};
 use super::agenda::Agenda;
 use super::due::{Decision, Reason, Verdict, Wait};
 use super::error::SchedulerError;
-use super::kept::settle;
 use super::memory::Handover;
 use super::notes::Notes;
 use super::start::Starter;
 use crate::conditions::Surroundings;
+use crate::run::{random, settle_dead};
 use crate::state::{JobState, JobStates};
 use crate::sync::chain;
 use crate::zone::HostZone;
@@ -78,7 +78,9 @@ impl Tick<'_> {
             if round == 1 {
                 report.problems.extend(agenda.all_problems());
             }
-            self.settle(&agenda, &mut report);
+            if self.settle(&agenda, &mut report) {
+                agenda = Agenda::with_notes(self.paths, &notes, (self.clock)(), self.zone.zone)?;
+            }
             self.refuse(&agenda, &mut report);
             // What waits for conditions to be looked at does not hold up the others.
             let mut decisions = self.start(&mut agenda, &mut notes, &mut report);
@@ -143,14 +145,14 @@ impl Tick<'_> {
         }
     }
 
-    /// Writes down how runs ended whose process died, under the lock of the job: a run that begins just now is alive.
-    fn settle(&self, agenda: &Agenda, report: &mut TickReport) {
+    /// Writes down how runs ended whose process died, and makes states anew that cannot be read. Says whether anything
+    /// changed.
+    fn settle(&self, agenda: &Agenda, report: &mut TickReport) -> bool {
         let states = JobStates::new(self.paths);
-        for (id, upid) in &agenda.died {
-            let Some(one) = agenda.facts.iter().find(|one| one.job.id == *id) else { continue };
-            match settle(self.paths, &states, &one.job, upid, one.state.as_ref(), agenda.now) {
-                Ok(true) => report.died.push(id.clone()),
-                Ok(false) => {}
+        for one in agenda.facts.iter().filter(|one| agenda.died.contains(&one.job.id)) {
+            match settle_dead(self.paths, &one.job, random()) {
+                Ok(Some(JobState::Started { .. })) => {} // it began just now
+                Ok(_) => report.died.push(one.job.id.clone()),
                 Err(error) => report.problems.push(chain(&error)),
             }
         }
@@ -159,6 +161,7 @@ impl Tick<'_> {
                 report.problems.push(chain(&error));
             }
         }
+        !agenda.died.is_empty() || !agenda.unreadable.is_empty()
     }
 
     /// Ends the tasks of requests that cannot be followed, with the reason in their log.

@@ -12,6 +12,7 @@ pub(crate) mod cert;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
+pub(crate) mod job;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Start jobs by themselves, and see when and why
     #[command(subcommand)]
     Scheduler(scheduler::Command),
+    /// Look at and steer runs that are under way
+    #[command(subcommand)]
+    Job(job::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -85,6 +89,7 @@ impl Command {
             Self::SyncJob(command) => command.run(ctx),
             Self::Schedule(command) => command.run(ctx),
             Self::Scheduler(command) => command.run(ctx),
+            Self::Job(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),

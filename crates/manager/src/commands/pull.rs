@@ -50,6 +50,6 @@ impl Args {
         self.owner.add_to(&mut pairs);
         pairs.put_all("associated-key", &self.decryption_key);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
-        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run)
+        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run.dry_run, self.run.this_run())
     }
 }

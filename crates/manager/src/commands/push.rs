@@ -42,6 +42,6 @@ impl Args {
         self.options.add_to(&mut pairs);
         pairs.put("active-encryption-key", self.encryption_key);
         let job = config::from_pairs(jobs::ADHOC, pairs.as_slice())?;
-        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run)
+        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Adhoc, self.run.dry_run, self.run.this_run())
     }
 }

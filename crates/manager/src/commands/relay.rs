@@ -73,8 +73,9 @@ impl Args {
             rate_in: self.rate_in.as_ref().and_then(ByteSize::as_bytes_per_second),
             rate_out: self.rate_out.as_ref().and_then(ByteSize::as_bytes_per_second),
         };
-        crate::job_output::run(ctx, async |control, progress| {
-            jobs::run_relay(&ctx.paths, request, control, progress).await
+        crate::job_output::run(ctx, false, async |caller| {
+            let report = jobs::run_relay(&ctx.paths, request, caller).await?;
+            Ok(jobs::RunEnd::Done(Box::new(report)))
         })
     }
 }

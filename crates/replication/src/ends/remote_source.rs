@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
 use super::while_busy;
-use crate::error::EndError;
+use crate::error::{EndError, ErrorClass};
 use crate::traits::{
     CHUNK_OVERHEAD, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source, max_file_len,
 };
@@ -51,7 +51,8 @@ pub(super) async fn namespaces(
     let listed = remote.namespaces(store, below, max_depth).await.map_err(|error| {
         let hint =
             error.hint().unwrap_or_else(|| "check that datastore and namespace exist and may be seen".to_owned());
-        EndError::stop("cannot list namespaces").caused_by(error).with_hint(hint)
+        let class = if error.class() == client::ErrorClass::Retry { ErrorClass::Retry } else { ErrorClass::Stop };
+        EndError::new(class, "cannot list namespaces").caused_by(error).with_hint(hint)
     })?;
     let mut names: Vec<Namespace> = listed.into_iter().map(|item| item.ns).filter(|ns| below.contains(ns)).collect();
     if !names.contains(below) {

@@ -8,7 +8,7 @@ use crate::inventory::place;
 use crate::patience::Tries;
 use crate::plan::{Action, CopyReason, Step};
 use crate::rehearsal::{Amount, SnapshotForecast};
-use crate::report::{Event, SnapshotOutcome};
+use crate::report::{Event, Removal, SnapshotOutcome};
 
 impl Engine {
     /// Does everything the plan says about a group. The first error ends it: what comes later is not done.
@@ -115,7 +115,8 @@ impl Engine {
     async fn remove(&self, namespace: &Namespace, snapshot: &SnapshotId, slot: &Slot) -> Result<(), EndError> {
         self.target.remove_snapshot(namespace, snapshot).await?;
         slot.lock().snapshots_removed += 1;
-        self.monitor.event(Event::Removed { what: place(namespace, snapshot) });
+        let what = Removal::Snapshot(namespace.clone(), snapshot.clone());
+        self.monitor.event(Event::Removed { what });
         Ok(())
     }
 }

@@ -35,10 +35,10 @@ use crate::error::{EndError, ErrorClass};
 use crate::inventory::{Inventory, place};
 use crate::options::{JobOptions, TransferOrder};
 use crate::patience::Tries;
-use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, VanishedGroup};
+use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, SkipReason, VanishedGroup};
 use crate::planner::plan;
 use crate::rehearsal::{Forecast, Notes, RehearsalTarget};
-use crate::report::{Event, Monitor, Problem, Report, Silent};
+use crate::report::{Event, Monitor, Problem, Removal, Report, Silent};
 use crate::traits::{Source, Target};
 
 /// Takes the inventory of both ends and plans.
@@ -288,12 +288,37 @@ impl Engine {
                 matched: entry.matched,
                 total: entry.total,
             });
+            for group in &entry.groups {
+                self.announce_skipped(&entry.target, group);
+            }
         }
         for problem in &plan.warnings {
             self.monitor.event(Event::Warning(problem.clone()));
         }
         for problem in &plan.errors {
             self.monitor.event(Event::Failed(problem.clone()));
+        }
+    }
+
+    /// Tells which snapshots of a group are left alone, one event per reason.
+    fn announce_skipped(&self, namespace: &Namespace, group: &GroupPlan) {
+        let mut told: Vec<SkipReason> = Vec::new();
+        for step in &group.steps {
+            let Action::Skip(reason) = step.action else { continue };
+            if told.contains(&reason) {
+                continue;
+            }
+            told.push(reason);
+            let mut alike: Vec<_> = group.steps.iter().filter(|other| other.action == step.action).collect();
+            alike.sort_by_key(|step| step.snapshot.time);
+            let (Some(first), Some(last)) = (alike.first(), alike.last()) else { continue };
+            self.monitor.event(Event::Skipped {
+                namespace: namespace.clone(),
+                first: first.snapshot.clone(),
+                last: last.snapshot.clone(),
+                count: alike.len(),
+                reason: step.action.reason(),
+            });
         }
     }
 
@@ -329,6 +354,7 @@ impl Engine {
                     self.fail(slot, at, &error);
                     continue;
                 }
+                self.monitor.event(Event::NamespaceCreated { namespace: entry.target.clone() });
             }
             there.push(entry.target.clone());
         }
@@ -396,7 +422,8 @@ impl Engine {
             match self.target.remove_namespace(&entry.namespace).await {
                 Ok(()) => {
                     slot.lock().namespaces_removed += 1;
-                    self.monitor.event(Event::Removed { what: format!("namespace {}", entry.namespace) });
+                    let what = Removal::Namespace(entry.namespace.clone());
+                    self.monitor.event(Event::Removed { what });
                 }
                 Err(error) => self.fail(slot, format!("namespace `{}`", entry.namespace), &error),
             }
@@ -419,7 +446,8 @@ impl Engine {
                 report.snapshots_removed += removed.snapshots;
                 drop(report);
                 if removed.snapshots > 0 || removed.groups > 0 {
-                    self.monitor.event(Event::Removed { what: place(namespace, id) });
+                    let what = Removal::Group(namespace.clone(), id.clone());
+                    self.monitor.event(Event::Removed { what });
                 }
                 removed.protected == 0
             }

@@ -45,7 +45,9 @@ impl Engine {
                 continue;
             }
             mended = true;
-            self.file(open.as_ref(), sink.as_ref(), info, false, &ledger, slot).await?;
+            self.archive_started(job, open.as_ref(), info);
+            let moved = self.file(open.as_ref(), sink.as_ref(), info, false, &ledger, slot).await?;
+            self.archive_finished(job, open.as_ref(), info, moved);
         }
         let log = self.client_log(open.as_ref(), sink.as_ref(), slot).await?;
         let merged = match &target {

@@ -42,7 +42,7 @@ impl Engine {
         let filled = async {
             let expected = self.expect(job, open, sink.as_ref(), true, slot).await?;
             let ledger = self.ledger_for(&self.ledger, &expected);
-            self.fill(open, sink.as_ref(), &ledger, slot).await
+            self.fill(job, open, sink.as_ref(), &ledger, slot).await
         };
         match filled.await {
             Ok(()) => {
@@ -75,7 +75,7 @@ impl Engine {
         };
         let expected = self.expect(job, open.as_ref(), sink.as_ref(), true, slot).await?;
         let ledger = if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
-        self.fill(open.as_ref(), sink.as_ref(), &ledger, slot).await?;
+        self.fill(job, open.as_ref(), sink.as_ref(), &ledger, slot).await?;
         let mut manifest = open.manifest().clone();
         let mut blob = open.manifest_blob().clone();
         if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
@@ -134,6 +134,7 @@ impl Engine {
     /// Brings every file of the manifest, with its chunks, and the log.
     async fn fill(
         &self,
+        job: &GroupJob,
         open: &dyn OpenSnapshot,
         sink: &dyn SnapshotSink,
         ledger: &Ledger,
@@ -142,10 +143,32 @@ impl Engine {
         for info in &open.manifest().files {
             self.control.ready().await?;
             let there = sink.has_file(info).await?;
-            self.file(open, sink, info, there, ledger, slot).await?;
+            self.archive_started(job, open, info);
+            let moved = self.file(open, sink, info, there, ledger, slot).await?;
+            self.archive_finished(job, open, info, moved);
         }
         self.client_log(open, sink, slot).await?;
         Ok(())
+    }
+
+    pub(super) fn archive_started(&self, job: &GroupJob, open: &dyn OpenSnapshot, info: &FileInfo) {
+        self.monitor.event(Event::ArchiveStarted {
+            namespace: job.target_ns.clone(),
+            snapshot: open.manifest().snapshot(),
+            archive: info.filename.clone(),
+        });
+    }
+
+    pub(super) fn archive_finished(&self, job: &GroupJob, open: &dyn OpenSnapshot, info: &FileInfo, moved: u64) {
+        if info.filename.kind() == ArchiveKind::Blob {
+            return;
+        }
+        self.monitor.event(Event::ArchiveFinished {
+            namespace: job.target_ns.clone(),
+            snapshot: open.manifest().snapshot(),
+            archive: info.filename.clone(),
+            moved_bytes: moved,
+        });
     }
 
     /// The ledger `of_run` where chunks are shared, a fresh one otherwise; one that minds the other where they are lent.
@@ -161,6 +184,8 @@ impl Engine {
     }
 
     /// Brings one file. `there` says that the target has it already: of an index then only the chunks are looked at.
+    ///
+    /// Returns the encoded bytes of the chunks that were moved for it.
     pub(super) async fn file(
         &self,
         open: &dyn OpenSnapshot,
@@ -169,15 +194,15 @@ impl Engine {
         there: bool,
         ledger: &Ledger,
         slot: &Slot,
-    ) -> Result<(), EndError> {
+    ) -> Result<u64, EndError> {
         let named = |error: EndError| error.while_doing(&info.filename);
         if info.filename.kind() == ArchiveKind::Blob {
             if there {
-                return Ok(());
+                return Ok(0);
             }
             if self.rehearsal.is_some() {
                 slot.lock().bytes_transferred += info.size;
-                return Ok(());
+                return Ok(0);
             }
             let Some(_room) = self.admission.bytes(info.size).await else {
                 return Err(EndError::stop("the run is over"));
@@ -185,16 +210,22 @@ impl Engine {
             let bytes = open.file(&info.filename).await.map_err(named)?;
             check_blob(info, &bytes)?;
             slot.lock().bytes_transferred += bytes.len() as u64;
-            return sink.put_blob(&info.filename, bytes).await.map_err(named);
+            sink.put_blob(&info.filename, bytes).await.map_err(named)?;
+            return Ok(0);
         }
         let bytes = open.file(&info.filename).await.map_err(named)?;
         let index = check_index(info, &bytes)?;
         slot.lock().bytes_transferred += bytes.len() as u64;
         let layout = ArchiveLayout::of(&index);
         let archive = sink.begin_archive(&info.filename, layout).await.map_err(named)?;
+        let before = slot.lock().bytes_transferred;
         self.chunks(open, sink, &archive, info, &index, ledger, slot).await.map_err(named)?;
+        let moved = slot.lock().bytes_transferred - before;
         drop(index);
-        if there { Ok(()) } else { sink.finish_archive(archive, bytes).await.map_err(named) }
+        if !there {
+            sink.finish_archive(archive, bytes).await.map_err(named)?;
+        }
+        Ok(moved)
     }
 
     /// Brings the client's log where the target lacks it. Returns whether it did.

@@ -15,11 +15,24 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     run: RunOptions,
+
+    /// Run although a condition of run-when does not hold
+    #[arg(long, help_heading = "This run")]
+    ignore_conditions: bool,
+
+    /// Run as the scheduler does: log lines instead of progress, and no failure when the job runs already
+    #[arg(long, help_heading = "This run", conflicts_with = "dry_run")]
+    scheduled: bool,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let job = super::known(ctx, &self.id)?;
-        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Stored, self.run)
+        let this_run = jobs::ThisRun {
+            ignore_conditions: self.ignore_conditions,
+            scheduled: self.scheduled,
+            ..self.run.this_run()
+        };
+        crate::job_output::run_or_forecast(ctx, &job, jobs::Kind::Stored, self.run.dry_run, this_run)
     }
 }
