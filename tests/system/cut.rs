@@ -9,7 +9,8 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 /// Enough that one chunk on its way at the cut is less than the fiftieth part.
-const IMAGE: u64 = 384 * MIB;
+const IMAGE_LEN: usize = 384 << 20;
+const IMAGE: u64 = IMAGE_LEN as u64;
 
 fn cut_after(bytes: u64) -> Line {
     Line { cut_after_bytes: bytes, ..Line::default() }
@@ -19,7 +20,7 @@ fn cut_after(bytes: u64) -> Line {
 fn a_pull_over_a_line_that_is_cut_finishes_by_itself_and_fetches_next_to_nothing_twice() {
     let (source, target) = (Site::new(), Site::new());
     source.datastore("src");
-    source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(1, IMAGE as usize));
+    source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(1, IMAGE_LEN));
     let secret = source.token("sync", "Admin", "/datastore");
     let server = source.serve();
     let wire = Wire::with(cut_after(IMAGE / 2), server.address);
@@ -42,7 +43,7 @@ fn a_pull_over_a_line_that_is_cut_finishes_by_itself_and_fetches_next_to_nothing
 fn a_push_over_a_line_that_is_cut_finishes_by_itself_and_sends_only_what_was_on_its_way_twice() {
     let (source, target) = (Site::new(), Site::new());
     source.datastore("src");
-    source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(2, IMAGE as usize));
+    source.back_up("src", "host/a", 1_700_000_000, "drive", &noise(2, IMAGE_LEN));
     let secret = target.token("sync", "Admin", "/datastore");
     let store = target.datastore("dst");
     let server = target.serve();

@@ -187,7 +187,7 @@ fn a_killed_run_is_recorded_as_such_with_its_log_and_the_job_runs_again() {
 
     assert_eq!(scene.job("list"), Value::Array(Vec::new()), "it is no longer among those that run");
     let job = config::sync_jobs::get(&paths(&scene.target), &"nightly".parse().unwrap()).unwrap();
-    jobs::settle_dead(&paths(&scene.target), &job, 0.5).unwrap();
+    assert!(jobs::settle_dead(&paths(&scene.target), &job, tasks::now(), 0.5).unwrap());
     let state = &scene.state()["finished"];
     assert_eq!(state["upid"], killed);
     assert!(state["state"]["Unknown"]["endtime"].is_i64(), "{state}");

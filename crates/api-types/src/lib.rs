@@ -11,6 +11,8 @@ mod fingerprint;
 pub mod protocol;
 mod prune;
 mod snapshot;
+mod sync;
+mod task;
 mod version;
 
 pub use access::{Domain, Login, PermissionMap, Ticket};
@@ -24,4 +26,6 @@ pub use prune::{KeepCounts, PruneItem};
 pub use snapshot::{
     DeleteStats, GroupListItem, NamespaceListItem, SnapshotFile, SnapshotListItem, Subdirectory, Verification,
 };
+pub use sync::JobScheduleStatus;
+pub use task::{TaskListItem, TaskLogLine, TaskLogPage, TaskStatus};
 pub use version::{ReleaseVersion, VersionError, VersionInfo};

@@ -113,6 +113,21 @@ pub fn ensure(paths: &Paths, conf: &ServerConf, now: DateTime<Utc>) -> Result<Se
     Ok(ServerCertificate { certificate_pem, key_pem })
 }
 
+/// Tells whether [`ensure`] would find what it needs, without making anything.
+///
+/// # Errors
+/// A file is missing, unreadable or no PEM.
+pub(crate) fn present(paths: &Paths, conf: &ServerConf) -> Result<()> {
+    match (&conf.certificate, &conf.key) {
+        (Some(certificate), Some(key)) => {
+            let pem = read_pem(certificate)?;
+            read_pem(key)?;
+            info(&certificate.display().to_string(), &pem).map(drop)
+        }
+        _ => generated(&paths.cert(), &paths.key()).map(drop),
+    }
+}
+
 /// Path of the certificate that [`ensure`] gives.
 pub fn path(paths: &Paths, conf: &ServerConf) -> PathBuf {
     conf.certificate.clone().unwrap_or_else(|| paths.cert())

@@ -328,7 +328,7 @@ pub struct RemovedDatastore {
     pub jobs_left: Vec<JobId>,
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.datastore_cfg(), mode: MODE_NORMAL, kinds: &["datastore"] }
 }
 
@@ -369,15 +369,27 @@ pub fn check_new(paths: &Paths, entry: &DatastoreConfig) -> Result<()> {
 }
 
 fn add(paths: &Paths, file: &SectionFile, document: &mut SectionConfig, entry: &DatastoreConfig) -> Result<()> {
-    if entry.backing_device.is_none() {
-        refuse_overlap(entry, document, &file.path)?;
-        let stock = SectionFile { path: paths.pbs_datastore_cfg(), ..file.clone() };
-        // Not ours: where we may not read it, it cannot be asked.
-        if let Ok((stock_document, _)) = stock.read() {
-            refuse_overlap(entry, &stock_document, &stock.path)?;
-        }
-    }
+    refuse_place(paths, file, document, entry)?;
     file.create(document, entry)
+}
+
+/// Tells whether the directory of a datastore that is configured is its alone.
+pub(crate) fn check_place(paths: &Paths, entry: &DatastoreConfig) -> Result<()> {
+    let file = file(paths);
+    refuse_place(paths, &file, &file.read()?.0, entry)
+}
+
+fn refuse_place(paths: &Paths, file: &SectionFile, document: &SectionConfig, entry: &DatastoreConfig) -> Result<()> {
+    if entry.backing_device.is_some() {
+        return Ok(());
+    }
+    refuse_overlap(entry, document, &file.path)?;
+    let stock = SectionFile { path: paths.pbs_datastore_cfg(), ..file.clone() };
+    // Not ours: where we may not read it, it cannot be asked.
+    match stock.read() {
+        Ok((stock_document, _)) => refuse_overlap(entry, &stock_document, &stock.path),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Changes a datastore. `expected` is the digest the caller has seen, if any.

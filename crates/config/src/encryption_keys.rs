@@ -90,7 +90,7 @@ pub enum KeyUse {
     Decrypt,
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.encryption_keys_cfg(), mode: MODE_NORMAL, kinds: &["sync-key"] }
 }
 
@@ -252,6 +252,18 @@ pub fn of_job(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<CryptKey>> {
             })
         })
         .collect()
+}
+
+/// Tells whether the owner of `job` may use the keys it names.
+pub(crate) fn may_use_all(paths: &Paths, job: &SyncJobConfig) -> Result<()> {
+    let active = job.active_encryption_key.iter().map(|id| ("active-encryption-key", id));
+    let associated = job.associated_key.iter().map(|id| ("associated-key", id));
+    for (property, id) in active.chain(associated.filter(|_| job.direction() == SyncDirection::Pull)) {
+        if let Ok(id) = id.parse() {
+            may_use(paths, &job.owner(), &id, property)?;
+        }
+    }
+    Ok(())
 }
 
 fn unknown_key(paths: &Paths, id: &JobId) -> String {

@@ -39,6 +39,16 @@ pub(crate) fn verify_password(stored: &str, password: &str) -> Option<bool> {
     Some(constant_time::verify_slices_are_equal(&stretch(rounds, &salt, password), &hash).is_ok())
 }
 
+/// Whether a stored password hash is of the form that is understood here.
+pub(crate) fn is_password(stored: &str) -> bool {
+    fields::<3>(stored, PASSWORD).is_some()
+}
+
+/// Whether a stored hash of a token secret is of the form that is understood here.
+pub(crate) fn is_token(stored: &str) -> bool {
+    fields::<2>(stored, TOKEN).is_some()
+}
+
 /// Spends the time of a verification, for a user who has no password.
 pub(crate) fn verify_nothing(password: &str) {
     if password.len() <= MAX_INPUT {

@@ -139,7 +139,7 @@ fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.remote_cfg(), mode: MODE_SECRET, kinds: &["remote"] }
 }
 

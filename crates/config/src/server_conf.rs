@@ -16,6 +16,12 @@
 //!
 //! [tasks]
 //! retention-days = 90
+//!
+//! [notify]
+//! mail-to = admin@example.com
+//!
+//! [metrics]
+//! listen = 127.0.0.1:9107
 //! ```
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -26,6 +32,7 @@ use crate::{
     byte_size::ByteSize,
     error::{ConfigError, Result},
     files,
+    notify::{self, NotifyConf},
     paths::Paths,
     store::Problem,
 };
@@ -57,6 +64,10 @@ pub struct ServerConf {
     pub task_retention_days: u32,
     /// `[tasks] retention-count`: finished tasks that are always kept, 1000.
     pub task_retention_count: usize,
+    /// `[notify]`: who is told of jobs.
+    pub notify: NotifyConf,
+    /// `[metrics] listen`: where the server shows its metrics, over plain HTTP and to anybody who can connect; off.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for ServerConf {
@@ -74,6 +85,8 @@ impl Default for ServerConf {
             max_jobs: 4,
             task_retention_days: 90,
             task_retention_count: 1000,
+            notify: NotifyConf::default(),
+            metrics: None,
         }
     }
 }
@@ -99,13 +112,15 @@ impl ServerConf {
         })?;
 
         let mut conf = Self::default();
+        let mut notify = notify::Builder::default();
         let mut problems = Vec::new();
         for (section, keys) in ini.get_map_ref() {
             for (key, value) in keys {
                 let line = line_of(&text, section, key);
                 let name = if *section == "default" { key.clone() } else { format!("[{section}] {key}") };
                 let value = value.as_deref().unwrap_or_default();
-                match conf.set(section, key, value) {
+                let known = if section == "notify" { notify.set(key, value) } else { conf.set(section, key, value) };
+                match known {
                     Ok(true) => {}
                     Ok(false) => problems.push(Problem {
                         path: path.clone(),
@@ -121,18 +136,20 @@ impl ServerConf {
         if conf.certificate.is_some() != conf.key.is_some() {
             return Err(ConfigError::line(&path, 0, "`[server]`: `certificate` and `key` go together"));
         }
+        conf.notify = notify.finish().map_err(|reason| ConfigError::line(&path, 0, format!("`[notify]`: {reason}")))?;
         problems.sort_by_key(|problem| problem.line);
         Ok((conf, problems))
+    }
+
+    /// Whether the file holds something that only its owner should read.
+    pub(crate) fn holds_secrets(&self) -> bool {
+        self.notify.holds_secrets() || self.http_proxy.as_ref().is_some_and(|proxy| proxy.contains('@'))
     }
 
     /// Takes one value; says whether the key is known.
     fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
         match (section, key) {
-            ("server", "listen") => {
-                self.listen = value.parse().map_err(|_| {
-                    format!("`{value}` is no address and port, such as `[::]:8007` or `127.0.0.1:8007`")
-                })?;
-            }
+            ("server", "listen") => self.listen = address(value)?,
             ("server", "certificate") => self.certificate = Some(absolute(value)?),
             ("server", "key") => self.key = Some(absolute(value)?),
             ("server", "log-level") => {
@@ -154,13 +171,18 @@ impl ServerConf {
             ("scheduler", "max-jobs") => self.max_jobs = number(value, 1, 10_000)?,
             ("tasks", "retention-days") => self.task_retention_days = number(value, 0, 36_500)?,
             ("tasks", "retention-count") => self.task_retention_count = number(value, 0, 10_000_000)?,
+            ("metrics", "listen") => self.metrics = Some(address(value)?),
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-fn absolute(value: &str) -> Result<PathBuf, String> {
+fn address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| format!("`{value}` is no address and port, such as `[::]:8007` or `127.0.0.1:8007`"))
+}
+
+pub(crate) fn absolute(value: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(value);
     if path.is_absolute() { Ok(path) } else { Err(format!("`{value}` is no absolute path")) }
 }

@@ -42,6 +42,8 @@ pub enum TransferMode {
     Copy,
     /// Adds what is new and removes what vanished at the source: remove-vanished.
     Sync,
+    /// Adds what is new and removes it at the source once its copy was read back.
+    Move,
 }
 
 /// Which snapshots come first, across all groups.
@@ -95,6 +97,9 @@ pub struct SyncJobConfig {
     /// Remove at the target what the source no longer has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove_vanished: Option<bool>,
+    /// Set notes and protection of what is at the target as they are at the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_metadata: Option<bool>,
     /// The most snapshots that one run removes at the target, a number or a percentage; a run that would remove more
     /// removes none. A fifth, but at least 5, if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +207,7 @@ impl SyncJobConfig {
             fill_gaps: None,
             transfer_order: None,
             remove_vanished: None,
+            sync_metadata: None,
             max_removals: None,
             max_depth: None,
             group_filter: Vec::new(),
@@ -366,10 +372,16 @@ impl SyncJobConfig {
             (Some(TransferMode::Sync), Some(false)) => {
                 return wrong("transfer-mode", "`sync` removes what vanished; unset remove-vanished, or choose `copy`");
             }
+            (Some(TransferMode::Move), Some(true)) => {
+                return wrong(
+                    "transfer-mode",
+                    "`move` removes at the source, not what vanished at the target; unset remove-vanished, or choose `sync`",
+                );
+            }
             _ => {}
         }
         if self.max_removals.is_some() && self.mode() != TransferMode::Sync {
-            return wrong("max-removals", "has no meaning without remove-vanished");
+            return wrong("max-removals", "has no meaning without remove-vanished; unset it");
         }
         if push && self.fill_gaps == Some(true) {
             return wrong("fill-gaps", "is for pulls; a remote takes only what is newer than its newest snapshot");
@@ -423,7 +435,8 @@ pub enum Consequence {
     ModeReset,
 }
 
-/// Resets the mode of a job whose direction changed: what removed at one end must not start to remove at the other.
+/// Resets the mode of a job whose direction changed: what removed at one end must not start to remove at the other. For
+/// a move that is either end.
 fn reset_mode(before: &SyncJobConfig, after: &mut SyncJobConfig) -> Result<Option<Consequence>> {
     if before.direction() == after.direction() || after.mode() == TransferMode::Copy {
         return Ok(None);
@@ -438,7 +451,7 @@ fn reset_mode(before: &SyncJobConfig, after: &mut SyncJobConfig) -> Result<Optio
     Ok(Some(Consequence::ModeReset))
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.sync_cfg(), mode: MODE_NORMAL, kinds: &["sync"] }
 }
 
@@ -552,17 +565,22 @@ pub(crate) fn any_with(paths: &Paths, keys: &[&str], value: &str) -> Result<Opti
 /// # Errors
 /// A file cannot be read.
 pub fn missing_references(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<String>> {
+    Ok(missing_entries(paths, job)?.into_iter().map(|(_, sentence)| sentence).collect())
+}
+
+/// The same, each with the property that has the name.
+pub(crate) fn missing_entries(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<(&'static str, String)>> {
     let mut missing = Vec::new();
     let stores = datastores::load(paths)?;
     if stores.find(&job.store).is_none() {
-        missing.push(format!("datastore `{}` is not configured here", job.store));
+        missing.push(("store", format!("datastore `{}` is not configured here", job.store)));
     }
     match &job.remote {
         Some(remote) if remotes::load(paths)?.find(remote).is_none() => {
-            missing.push(format!("remote `{remote}` is not configured here"));
+            missing.push(("remote", format!("remote `{remote}` is not configured here")));
         }
         None if stores.find(&job.remote_store).is_none() => {
-            missing.push(format!("datastore `{}` is not configured here", job.remote_store));
+            missing.push(("remote-store", format!("datastore `{}` is not configured here", job.remote_store)));
         }
         _ => {}
     }

@@ -1,5 +1,7 @@
 //! `user.cfg`: users and their API tokens, with their passwords and secrets in files of their own.
 
+use std::collections::BTreeMap;
+
 use formats::{AuthId, TokenName, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -177,7 +179,7 @@ fn check_common(expire: Option<i64>, comment: Option<&str>) -> Result<(), (&'sta
     rules::text(comment, 0, 128).map_err(|reason| ("comment", reason))
 }
 
-fn file(paths: &Paths) -> SectionFile {
+pub(crate) fn file(paths: &Paths) -> SectionFile {
     SectionFile { path: paths.user_cfg(), mode: MODE_NORMAL, kinds: &["user", "token"] }
 }
 
@@ -331,6 +333,18 @@ pub fn verify_password(paths: &Paths, userid: &UserId, password: &str) -> Result
         return Ok(false);
     };
     hashes::verify_password(stored, password).ok_or_else(|| foreign_hash(file, userid.as_str(), "set the password"))
+}
+
+/// Users whose password hash was made by another program, so that nobody can log in with it.
+pub(crate) fn unusable_passwords(paths: &Paths) -> Result<Vec<String>> {
+    let hashes = passwords(paths).load()?;
+    Ok(hashes.into_iter().filter(|(_, hash)| !hashes::is_password(hash)).map(|(user, _)| user).collect())
+}
+
+/// The tokens that have a secret, each with whether it was made here.
+pub(crate) fn tokens_with_secrets(paths: &Paths) -> Result<BTreeMap<String, bool>> {
+    let hashes = token_secrets(paths).load()?;
+    Ok(hashes.into_iter().map(|(token, hash)| (token, hashes::is_token(&hash))).collect())
 }
 
 /// Adds an API token and makes its secret.

@@ -357,7 +357,10 @@ fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_chang
     assert!(text.contains("`transfer-mode`") && text.contains("remove-vanished"), "{text}");
     let text = refused(SyncJobConfig { remove_vanished: Some(false), ..mode(TransferMode::Sync) });
     assert!(text.contains("`transfer-mode`"), "{text}");
+    let text = refused(SyncJobConfig { remove_vanished: Some(true), ..mode(TransferMode::Move) });
+    assert!(text.contains("`transfer-mode`") && text.contains("remove-vanished"), "{text}");
     let limit = Some("5".parse().unwrap());
+    assert!(refused(SyncJobConfig { max_removals: limit, ..mode(TransferMode::Move) }).contains("`max-removals`"));
     assert!(refused(SyncJobConfig { max_removals: limit, ..mode(TransferMode::Copy) }).contains("`max-removals`"));
     assert!(refused(SyncJobConfig { fill_gaps: Some(true), ..push("abc") }).contains("`fill-gaps`"));
     let newest = SyncJobConfig { transfer_order: Some(TransferOrder::NewestFirst), ..job("abc", None) };
@@ -365,6 +368,7 @@ fn modes_orders_and_removals_that_contradict_each_other_name_the_option_to_chang
 
     for good in [
         mode(TransferMode::Sync),
+        mode(TransferMode::Move),
         SyncJobConfig { max_removals: limit, ..mode(TransferMode::Sync) },
         SyncJobConfig { fill_gaps: Some(true), ..newest },
     ] {
@@ -440,6 +444,16 @@ fn a_change_of_direction_resets_the_mode_to_copy() {
         Ok(())
     });
     assert!(refused.unwrap_err().to_string().contains("second update"));
+
+    let mover = SyncJobConfig { transfer_mode: Some(TransferMode::Move), ..push("mover") };
+    sync_jobs::create(&root.paths, &mover).unwrap();
+    let told = sync_jobs::update(&root.paths, &n("mover"), None, |job| {
+        job.sync_direction = Some(SyncDirection::Pull);
+        Ok(())
+    });
+    assert_eq!(told.unwrap(), Some(config::Consequence::ModeReset));
+    assert_eq!(sync_jobs::get(&root.paths, &n("mover")).unwrap().mode(), TransferMode::Copy);
+    assert_eq!(mover.reversed(n("back")).mode(), TransferMode::Copy);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use chrono::{DateTime, Utc};
 use common::{Root, text};
-use config::{ServerConf, cert};
+use config::{NotifyOn, ServerConf, SmtpTls, cert};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_780_000_000, 0).unwrap()
@@ -28,7 +28,11 @@ fn every_key_is_read() {
         "; the daemon\n[server]\nListen = 127.0.0.1:8107\ncertificate=/etc/ssl/a#b.pem\nkey = /etc/ssl/a.key\n\
          log-level = debug\n[node]\nhttp-proxy = http://me:a=b@proxy.lan:3128\n\
          [limits]\nmax-connections = 10\nmax-sessions = 2\n\
-         receive-buffer = 64 MiB\nidle-minutes = 5\n[tasks]\nretention-days = 0\nretention-count = 7\n",
+         receive-buffer = 64 MiB\nidle-minutes = 5\n[tasks]\nretention-days = 0\nretention-count = 7\n\
+         [metrics]\nlisten = 127.0.0.1:9107\n\
+         [notify]\nmail-to = a@example.com, root\nmail-from = pbs@example.com\nsendmail = /opt/sendmail\n\
+         smtp = [::1]:587\nsmtp-tls = starttls\nsmtp-user = me\nsmtp-password = a=b\n\
+         webhook = https://a.test/x,y http://b.test\nwebhook-header = Authorization: Bearer x:y\non = brake, always\n",
     );
 
     let (conf, problems) = ServerConf::load(&root.paths).unwrap();
@@ -39,6 +43,19 @@ fn every_key_is_read() {
     assert_eq!(conf.http_proxy.as_deref(), Some("http://me:a=b@proxy.lan:3128"));
     assert_eq!((conf.max_connections, conf.max_sessions, conf.receive_buffer), (10, 2, 64 << 20));
     assert_eq!((conf.idle.as_secs(), conf.task_retention_days, conf.task_retention_count), (300, 0, 7));
+    assert_eq!(conf.metrics.unwrap().to_string(), "127.0.0.1:9107");
+    let notify = conf.notify;
+    assert_eq!(notify.mail_to, ["a@example.com", "root"]);
+    assert_eq!(
+        (notify.mail_from.as_deref(), notify.sendmail.to_str()),
+        (Some("pbs@example.com"), Some("/opt/sendmail"))
+    );
+    let smtp = notify.smtp.unwrap();
+    assert_eq!((smtp.host.as_str(), smtp.port, smtp.tls), ("::1", 587, SmtpTls::StartTls));
+    assert_eq!(smtp.login, Some(("me".into(), "a=b".into())));
+    assert_eq!(notify.webhooks, ["https://a.test/x,y", "http://b.test"]);
+    assert_eq!(notify.webhook_header, Some(("Authorization".into(), "Bearer x:y".into())));
+    assert_eq!(notify.on, [NotifyOn::Brake, NotifyOn::Always].into());
 }
 
 #[test]
@@ -56,6 +73,20 @@ fn unknown_keys_are_told_and_bad_values_name_line_and_key() {
         ("[node]\nhttp-proxy =\n", ":2: `[node] http-proxy`: is empty"),
         ("[limits]\nmax-connections = 0\n", ":2: `[limits] max-connections`: `0` is no number from 1"),
         ("[limits]\nreceive-buffer = 1 B\n", ":2: `[limits] receive-buffer`: 1 B is not from"),
+        ("[metrics]\nlisten = on\n", ":2: `[metrics] listen`: `on` is no address and port"),
+        ("[notify]\nmail-to = a b@\n", ":2: `[notify] mail-to`: `b@` is no mail address"),
+        ("[notify]\nmail-from = -oQ/tmp\n", ":2: `[notify] mail-from`: `-oQ/tmp` is no mail address"),
+        ("[notify]\nsmtp = a:b\n", ":2: `[notify] smtp`: `a:b` is no HOST or HOST:PORT"),
+        ("[notify]\nsmtp-tls = yes\n", ":2: `[notify] smtp-tls`: `yes` is none of"),
+        ("[notify]\nsmtp-tls = none\n", "`[notify]`: `smtp-tls` has no meaning without `smtp`"),
+        ("[notify]\nsmtp = a\nsmtp-user = me\n", "`[notify]`: `smtp-user` and `smtp-password` go together"),
+        (
+            "[notify]\nsmtp = a\nsmtp-user = me\nsmtp-password = x\nsmtp-tls = none\n",
+            "`[notify]`: `smtp-password` is not sent without protection",
+        ),
+        ("[notify]\nwebhook = ftp://x\n", ":2: `[notify] webhook`: is no URL that begins with"),
+        ("[notify]\nwebhook-header = x\n", ":2: `[notify] webhook-header`: is no header"),
+        ("[notify]\non = success\n", ":2: `[notify] on`: `success` is none of"),
         ("[server\n", ":1: Found opening bracket"),
     ] {
         let root = Root::new().with(|p| p.server_conf(), file);

@@ -82,8 +82,13 @@ pub(crate) fn decompress_growing(stream: &[u8], limit: usize) -> Result<Vec<u8>,
             return if read == 0 { Ok(plain) } else { Err(ZstdFailure::TooLong) };
         }
         let room = filled.max(FIRST).min(limit - filled);
-        plain.reserve_exact(room);
-        plain.resize(filled + room, 0);
+        if filled == 0 {
+            // Memory that is zero already: the first part is all there is of a manifest.
+            plain = vec![0; room];
+        } else {
+            plain.reserve_exact(room);
+            plain.resize(filled + room, 0);
+        }
         let read = read_full(&mut decoder, &mut plain[filled..]).map_err(ZstdFailure::Broken)?;
         plain.truncate(filled + read);
         if read < room {

@@ -70,6 +70,8 @@ pub struct StoreRights {
     pub store: StoreName,
     /// Whether a pull can read: `all` groups, our `own` ones, or `none`.
     pub pull: &'static str,
+    /// Whether a pull that moves can remove: `all` groups, our `own` ones, or `none`.
+    pub pull_move: &'static str,
     /// Whether a push can write.
     pub push: bool,
     /// Whether a push can remove what vanished.
@@ -293,6 +295,11 @@ fn rights(store: &StoreName, here: &PermissionMap, all: &PermissionMap) -> Store
     StoreRights {
         store: store.clone(),
         pull,
+        pull_move: match (pull, held("Datastore.Modify"), held("Datastore.Prune")) {
+            ("none", ..) | (_, false, false) => "none",
+            (_, true, _) => pull,
+            (_, false, true) => "own",
+        },
         push,
         push_remove: push && held("Datastore.Prune"),
         push_namespaces: push && held("Datastore.Modify"),
@@ -337,14 +344,16 @@ mod tests {
         let of = |names: &[&str]| {
             let here = map(&[("/datastore/tank", names)]);
             let rights = rights(&store, &here, &here);
-            (rights.pull, rights.push, rights.push_remove, rights.push_namespaces)
+            (rights.pull, rights.pull_move, rights.push, rights.push_remove, rights.push_namespaces)
         };
 
-        assert_eq!(of(&["Datastore.Audit", "Datastore.Read"]), ("all", false, false, false));
-        assert_eq!(of(&["Datastore.Backup"]), ("own", true, false, false));
-        assert_eq!(of(&["Datastore.Backup", "Datastore.Prune"]), ("own", true, true, false));
-        assert_eq!(of(&["Datastore.Prune", "Datastore.Modify"]), ("none", false, false, false));
-        assert_eq!(of(&["Datastore.Backup", "Datastore.Modify"]), ("own", true, false, true));
+        assert_eq!(of(&["Datastore.Audit", "Datastore.Read"]), ("all", "none", false, false, false));
+        assert_eq!(of(&["Datastore.Backup"]), ("own", "none", true, false, false));
+        assert_eq!(of(&["Datastore.Backup", "Datastore.Prune"]), ("own", "own", true, true, false));
+        assert_eq!(of(&["Datastore.Prune", "Datastore.Modify"]), ("none", "none", false, false, false));
+        assert_eq!(of(&["Datastore.Backup", "Datastore.Modify"]), ("own", "own", true, false, true));
+        assert_eq!(of(&["Datastore.Read", "Datastore.Modify"]), ("all", "all", false, false, false));
+        assert_eq!(of(&["Datastore.Read", "Datastore.Prune"]), ("all", "own", false, false, false));
     }
 
     #[test]

@@ -29,6 +29,15 @@ enum Access {
     Write,
 }
 
+/// What a source is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceUse {
+    /// To read it.
+    Read,
+    /// To read it, and to remove what was moved away.
+    Move,
+}
+
 /// A place to read from.
 pub struct SourceEnd {
     /// The engine's view of it.
@@ -128,7 +137,7 @@ pub fn proxy_for(paths: &Paths, remote: &RemoteConfig) -> Result<Option<Proxy>, 
 /// # Errors
 /// As [`open_store`] and [`open_remote`]; and a datastore that is offline for maintenance.
 pub fn open_source(paths: &Paths, place: &Place, identity: &AuthId) -> Result<SourceEnd, JobError> {
-    open_source_paced(paths, place, identity, None)
+    open_source_paced(paths, place, identity, None, SourceUse::Read)
 }
 
 /// As [`open_source`]; what is read from a datastore of this host is held to the rates of `pace`.
@@ -137,16 +146,21 @@ pub(crate) fn open_source_paced(
     place: &Place,
     identity: &AuthId,
     pace: Option<Arc<Traffic>>,
+    purpose: SourceUse,
 ) -> Result<SourceEnd, JobError> {
     match place {
         Place::Local(name) => {
-            let store = open_for(paths, name, Access::Read)?;
+            let access = if purpose == SourceUse::Move { Access::Write } else { Access::Read };
+            let store = open_for(paths, name, access)?;
             let mut source = LocalSource::new(store);
             if let Some(pace) = &pace {
                 source = source.paced(Arc::clone(pace));
             }
             if !identity.is_root() {
-                source = source.only(readable_by(paths, name, identity)?);
+                let (reads, removes) = (Privileges::DATASTORE_READ, Privileges::DATASTORE_MODIFY);
+                source = source
+                    .only(permitted(paths, name, identity, reads, Privileges::DATASTORE_BACKUP)?)
+                    .removing_only(permitted(paths, name, identity, removes, Privileges::DATASTORE_PRUNE)?);
             }
             Ok(SourceEnd { source: Arc::new(source), traffic: pace })
         }
@@ -191,19 +205,20 @@ pub(crate) async fn open_target_verified(
     }
 }
 
-/// Decides which groups of a datastore an identity may read: all with `Datastore.Read`, its own with
-/// `Datastore.Backup`.
-fn readable_by(
+/// Decides about which groups of a datastore an identity has a right: all with the privilege `all`, its own with `own`.
+fn permitted(
     paths: &Paths,
     store: &StoreName,
     identity: &AuthId,
+    all: Privileges,
+    own: Privileges,
 ) -> Result<impl Fn(&Namespace, &GroupInfo) -> bool + Send + Sync + 'static, JobError> {
     let access = AccessControl::load(paths)?;
     let (store, identity) = (store.clone(), identity.clone());
     Ok(move |ns: &Namespace, group: &GroupInfo| {
         let privileges = access.privileges(&identity, &AclPath::datastore(&store, ns));
         let owns = group.owner.as_ref().is_some_and(|owner| identity.owns(owner));
-        privileges.contains(Privileges::DATASTORE_READ) || (owns && privileges.contains(Privileges::DATASTORE_BACKUP))
+        privileges.contains(all) || (owns && privileges.contains(own))
     })
 }
 

@@ -32,6 +32,10 @@ pub struct ForecastSummary {
     pub snapshots_skipped: u64,
     /// Snapshots it would remove at the target.
     pub snapshots_removed: u64,
+    /// Snapshots it would remove at the source, once their copies were read back.
+    pub snapshots_moved: u64,
+    /// Groups whose notes it would set.
+    pub groups_updated: u64,
     /// Groups it would remove at the target.
     pub groups_removed: u64,
     /// Namespaces it would remove at the target.
@@ -71,6 +75,8 @@ impl JobForecast {
             snapshots_unchanged: report.snapshots_unchanged,
             snapshots_skipped: report.snapshots_skipped,
             snapshots_removed: report.snapshots_removed,
+            snapshots_moved: report.snapshots_moved,
+            groups_updated: report.groups_updated,
             groups_removed: report.groups_removed,
             namespaces_removed: report.namespaces_removed,
             chunks_transferred: report.chunks_transferred,

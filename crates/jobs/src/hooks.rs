@@ -24,7 +24,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("BACKUP_SYNC_REMOTE", "name of the remote, empty for another datastore of this host"),
     ("BACKUP_SYNC_REMOTE_STORE", "the other datastore"),
     ("BACKUP_SYNC_REMOTE_NS", "namespace in it, empty for the root"),
-    ("BACKUP_SYNC_MODE", "copy or sync"),
+    ("BACKUP_SYNC_MODE", "copy, sync or move"),
     ("BACKUP_SYNC_COMMENT", "remark of the job"),
     ("BACKUP_SYNC_UPID", "name of the run, as in `task log UPID`"),
     ("BACKUP_SYNC_SCHEDULED", "1 when the schedule started the run, 0 when a person did"),
@@ -38,7 +38,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("CLOUD_SYNC_ID", "as BACKUP_SYNC_ID"),
     ("CLOUD_SYNC_DESCRIPTION", "as BACKUP_SYNC_COMMENT"),
     ("CLOUD_SYNC_DIRECTION", "PULL or PUSH"),
-    ("CLOUD_SYNC_TRANSFER_MODE", "COPY or SYNC"),
+    ("CLOUD_SYNC_TRANSFER_MODE", "COPY, SYNC or MOVE"),
     ("CLOUD_SYNC_PATH", "path of the datastore of this host"),
     ("CLOUD_SYNC_BUCKET", "as BACKUP_SYNC_REMOTE_STORE"),
     ("CLOUD_SYNC_FOLDER", "as BACKUP_SYNC_REMOTE_NS"),
@@ -163,6 +163,7 @@ fn mode(job: &SyncJobConfig) -> &'static str {
     match job.mode() {
         TransferMode::Copy => "copy",
         TransferMode::Sync => "sync",
+        TransferMode::Move => "move",
     }
 }
 
@@ -246,6 +247,14 @@ mod tests {
             script.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(told, expected.into_iter().collect());
         assert!(VARIABLES.iter().all(|(name, _)| told.contains_key(name)));
+    }
+
+    #[test]
+    fn every_variable_is_documented() {
+        let page = include_str!("../../../docs/running.md");
+        for (name, meaning) in VARIABLES {
+            assert!(page.contains(&format!("| `{name}` | {meaning} |")), "{name} is not in docs/running.md");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod check;
 mod conditions;
 mod ends;
 mod error;
+mod explain;
 mod forecast;
 mod hooks;
 mod lock;
@@ -32,6 +33,7 @@ pub use ends::{
     open_target, proxy_for,
 };
 pub use error::JobError;
+pub use explain::explain_sync;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use hooks::VARIABLES as HOOK_VARIABLES;
 pub use lock::{JobLock, JobLockError};
@@ -41,7 +43,7 @@ pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, r
 pub use run::{Attempts, Caller, Echo, RunEnd, run_sync, settle_dead};
 pub use state::{EndState, JobState, JobStates};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, job_worker_id};
+pub use verify::{Again, VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
+pub use zone::{HostZone, host_zone};
 
 pub(crate) use sync::chain;
-pub use verify::{VerifyOutcome, VerifyRow, snapshots_to_verify, verify};
-pub use zone::{HostZone, host_zone};

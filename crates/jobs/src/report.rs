@@ -38,6 +38,8 @@ pub struct JobSummary {
     pub snapshots_skipped: u64,
     /// Snapshots removed at the target.
     pub snapshots_removed: u64,
+    /// Snapshots removed at the source after their copy was read back.
+    pub snapshots_moved: u64,
     /// Chunks moved.
     pub chunks_transferred: u64,
     /// Chunks that were there already.
@@ -79,6 +81,7 @@ impl JobReport {
             snapshots_refreshed: report.snapshots_refreshed,
             snapshots_skipped: report.snapshots_skipped,
             snapshots_removed: report.snapshots_removed,
+            snapshots_moved: report.snapshots_moved,
             chunks_transferred: report.chunks_transferred,
             chunks_reused: report.chunks_reused,
             bytes_transferred: report.bytes_transferred,
@@ -111,6 +114,7 @@ mod tests {
             "snapshots-refreshed",
             "snapshots-skipped",
             "snapshots-removed",
+            "snapshots-moved",
             "chunks-transferred",
             "chunks-reused",
             "bytes-transferred",

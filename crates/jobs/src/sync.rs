@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Traffic;
-use config::{Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
+use config::{ConfigError, Entry, Paths, SyncDirection, SyncJobConfig, TransferMode};
 use formats::{BackupTime, CryptKey, FilterSet, Upid};
 use replication::crypt::{DecryptingTarget, EncryptingSource};
 use replication::{
@@ -14,7 +14,7 @@ use replication::{
 };
 use tasks::{new_upid, now, superuser};
 
-use crate::ends::{Place, open_source_paced, open_target_verified};
+use crate::ends::{Place, SourceUse, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
 use crate::rates::{Rates, local_now};
@@ -38,6 +38,17 @@ pub struct ThisRun {
     pub ignore_conditions: bool,
     /// The scheduler started it, not a person.
     pub scheduled: bool,
+}
+
+impl ThisRun {
+    /// Checks that it says nothing that `job` has no use for.
+    pub(crate) fn check(self, job: &SyncJobConfig) -> Result<(), ConfigError> {
+        if self.allow_removals && job.mode() != TransferMode::Sync {
+            let reason = "has no meaning without remove-vanished; leave it out".to_owned();
+            return Err(ConfigError::Invalid { property: "allow-removals".to_owned(), reason });
+        }
+        Ok(())
+    }
 }
 
 /// Name that stands for the id of a job without one; it is never shown.
@@ -87,6 +98,7 @@ pub async fn forecast_sync(
     control: RunControl,
 ) -> Result<JobForecast, JobError> {
     job.check()?;
+    this_run.check(job)?;
     let keys = config::encryption_keys::of_job(paths, job)?;
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
@@ -119,8 +131,8 @@ pub async fn forecast_sync(
 /// Both ends of a run, ready.
 pub(crate) struct Ends {
     pub(crate) options: JobOptions,
-    source: Arc<dyn Source>,
-    target: Arc<dyn Target>,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) target: Arc<dyn Target>,
     pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
@@ -142,7 +154,8 @@ pub(crate) async fn open(
     };
     // Between two datastores of this host there is no line whose bytes could be held to a rate.
     let pace = job.remote.is_none().then(Traffic::new);
-    let source = open_source_paced(paths, &from, &job.owner(), pace)?;
+    let access = if job.mode() == TransferMode::Move { SourceUse::Move } else { SourceUse::Read };
+    let source = open_source_paced(paths, &from, &job.owner(), pace, access)?;
     let target = open_target_verified(paths, &to, job.verify).await?;
     let traffic = source.traffic.or(target.traffic);
     if let Some(traffic) = &traffic {
@@ -152,6 +165,7 @@ pub(crate) async fn open(
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
+    options.keys.clone_from(&keys);
     let (source, target) = with_keys(source.source, target.target, options.direction, keys);
     Ok(Ends { options, source, target, traffic })
 }
@@ -190,6 +204,8 @@ pub(crate) fn options(job: &SyncJobConfig) -> JobOptions {
         verified_only: job.verified_only.unwrap_or(false),
         resync_corrupt: job.resync_corrupt.unwrap_or(false),
         remove_vanished: job.mode() == TransferMode::Sync,
+        moves: job.mode() == TransferMode::Move,
+        sync_metadata: job.sync_metadata.unwrap_or(false),
         fill_gaps: job.fill_gaps.unwrap_or(false),
         transfer_order: match job.transfer_order.unwrap_or_default() {
             config::TransferOrder::OldestFirst => TransferOrder::OldestFirst,

@@ -1,9 +1,8 @@
 //! Verifying snapshots of a datastore, one after the other, each chunk once.
 
 use datastore::{Datastore, VerifyCache};
-use formats::{Namespace, SnapshotId};
+use formats::{Manifest, Namespace, SnapshotId, Upid};
 use serde::Serialize;
-use tasks::{new_upid, superuser};
 
 use crate::error::JobError;
 
@@ -66,16 +65,44 @@ pub fn snapshots_to_verify(
     Ok(wanted)
 }
 
-/// Verifies `snapshots` and stores the result in each manifest; `each` hears of every one as it is done.
+/// Which snapshots need verifying, of those that were verified before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// All of them.
+    #[default]
+    Always,
+    /// None, however they were.
+    Never,
+    /// Those whose verification is longer ago than so many days.
+    OlderThan(u64),
+}
+
+impl Again {
+    /// Whether a snapshot with this manifest is to be verified at the moment `now`.
+    pub fn wants(self, manifest: &Manifest, now: i64) -> bool {
+        const DAY: i64 = 24 * 60 * 60;
+        let Some(last) = manifest.verify_state() else { return true };
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::OlderThan(days) => {
+                let age = (now - last.upid.start_time) / DAY;
+                u64::try_from(age).is_ok_and(|age| age > days)
+            }
+        }
+    }
+}
+
+/// Verifies `snapshots` as the task `upid` and stores the result in each manifest; `each` hears of every one as it is done.
 ///
 /// # Errors
 /// A result cannot be stored. Damage is no error but a row.
 pub async fn verify(
     store: &Datastore,
     snapshots: Vec<(Namespace, SnapshotId)>,
+    upid: &Upid,
     each: &mut (dyn FnMut(&VerifyRow) + Send),
 ) -> Result<Vec<VerifyRow>, JobError> {
-    let upid = new_upid("verify", Some(store.name().to_string()), superuser());
     let cache = VerifyCache::new();
     let mut rows = Vec::with_capacity(snapshots.len());
     for (ns, snapshot) in snapshots {
@@ -92,4 +119,27 @@ pub async fn verify(
         rows.push(row);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::{VerifyResult, VerifyState};
+
+    use super::*;
+
+    #[test]
+    fn snapshots_that_were_verified_are_verified_again_when_that_is_long_enough_ago() {
+        let mut manifest = Manifest::new("host/a/2026-01-01T00:00:00Z".parse().unwrap());
+        let upid = tasks::new_upid("verify", None, tasks::superuser());
+        let day = |days: i64| upid.start_time + days * 24 * 60 * 60;
+
+        assert!(Again::Never.wants(&manifest, day(0)), "never verified");
+        manifest.set_verify_state(&VerifyState { upid: upid.clone(), state: VerifyResult::Failed });
+
+        assert!(Again::Always.wants(&manifest, day(0)));
+        assert!(!Again::Never.wants(&manifest, day(1000)));
+        assert!(!Again::OlderThan(30).wants(&manifest, day(30)));
+        assert!(Again::OlderThan(30).wants(&manifest, day(31)));
+        assert!(!Again::OlderThan(0).wants(&manifest, day(-1)), "the clock was set back");
+    }
 }

@@ -51,7 +51,8 @@ fn text(summary: &ForecastSummary) -> String {
     lines.extend(summary.warnings.iter().map(|problem| format!("warning: {problem}")));
     lines.extend(summary.errors.iter().map(|problem| format!("error: {problem}")));
     let idle = summary.snapshots_copied + summary.snapshots_refreshed + summary.snapshots_removed == 0
-        && summary.groups_removed + summary.namespaces_removed == 0;
+        && summary.groups_removed + summary.namespaces_removed == 0
+        && summary.snapshots_moved + summary.groups_updated == 0;
     lines.push(format!(
         "dry run:   nothing was changed; a run would {}",
         match summary.result {
@@ -82,6 +83,12 @@ fn text(summary: &ForecastSummary) -> String {
         human::count(summary.groups_removed, "group"),
         human::count(summary.namespaces_removed, "namespace")
     ));
+    if summary.snapshots_moved > 0 {
+        lines.push(format!(
+            "to move:   {} removed at the source, each after its copy was read back",
+            human::count(summary.snapshots_moved, "snapshot")
+        ));
+    }
     lines.join("\n")
 }
 
@@ -106,9 +113,11 @@ fn group_lines(group: &GroupOutline, exact: bool, lines: &mut Vec<String>) {
         lines.push(format!("  {}: no snapshots", group.group));
         return;
     }
-    lines.push(format!("  {}: {}", group.group, sent(group.amount, exact)));
+    let notes = if group.sets_notes { ", notes of the group set" } else { "" };
+    lines.push(format!("  {}: {}{notes}", group.group, sent(group.amount, exact)));
     let alike = |one: &SnapshotOutline, next: &SnapshotOutline| {
-        one.outcome.is_none() && next.outcome.is_none() && one.reason == next.reason && one.action == next.action
+        let told = |one: &SnapshotOutline| (one.action, one.reason, beside(one));
+        one.outcome.is_none() && next.outcome.is_none() && told(one) == told(next)
     };
     for run in group.snapshots.chunk_by(alike) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
@@ -121,8 +130,25 @@ fn group_lines(group: &GroupOutline, exact: bool, lines: &mut Vec<String>) {
             Some(_) => format!(": {}", sent(first.amount, exact)),
             None => String::new(),
         };
-        lines.push(format!("    {:<7} {what}{sent} - {}", first.action, first.reason));
+        lines.push(format!("    {:<7} {what}{sent} - {}{}", first.action, first.reason, beside(first)));
     }
+}
+
+/// What happens beside the copying: notes and protection, and the snapshot at the source of a move.
+fn beside(snapshot: &SnapshotOutline) -> String {
+    let mut text = String::new();
+    if snapshot.sets_notes {
+        text.push_str("; notes set");
+    }
+    match snapshot.sets_protected {
+        Some(true) => text.push_str("; protected"),
+        Some(false) => text.push_str("; protection lifted"),
+        None => {}
+    }
+    if let (Some(what), Some(why)) = (snapshot.at_source, snapshot.at_source_reason) {
+        text.push_str(&format!("; at the source: {what} ({why})"));
+    }
+    text
 }
 
 fn sent(amount: Amount, exact: bool) -> String {

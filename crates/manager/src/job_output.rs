@@ -137,6 +137,7 @@ fn summary(job: &JobReport) -> String {
         human::bytes(report.bytes_reused)
     ));
     let wire = job.bytes_on_wire_in.saturating_add(job.bytes_on_wire_out);
+    let moved = format!("moved:     {} removed at the source", human::count(report.snapshots_moved, "snapshot"));
     let rate = human::rate(wire, job.elapsed.as_secs_f64()).filter(|_| wire > 0).map(|rate| format!(" ({rate})"));
     lines.push(format!(
         "wire:      {} in, {} out{}",
@@ -150,6 +151,7 @@ fn summary(job: &JobReport) -> String {
         human::count(report.groups_removed, "group"),
         human::count(report.namespaces_removed, "namespace")
     ));
+    lines.extend((report.snapshots_moved > 0).then_some(moved));
     lines.push(format!("elapsed:   {}", human::span(job.elapsed.as_secs_f64())));
     lines.push(format!("upid:      {}", job.upid));
     lines.join("\n")

@@ -45,9 +45,14 @@ pub(crate) struct SyncOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
     pub(crate) remove_vanished: Option<bool>,
 
-    /// Add only (copy), or also remove what vanished (sync) [default: sync with remove-vanished, else copy]
+    /// Add only (copy), remove what vanished (sync), or remove at the source what was copied and read back (move)
+    /// [default: sync with remove-vanished, else copy]
     #[arg(long, value_name = "MODE", value_enum, help_heading = "What to copy")]
     pub(crate) transfer_mode: Option<TransferMode>,
+
+    /// Set notes and protection at the target as they are at the source [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, help_heading = "What to copy")]
+    pub(crate) sync_metadata: Option<bool>,
 
     /// Remove nothing when more vanished than this number or percentage of snapshots [default: 20%, but at least 5]
     #[arg(long, value_name = "N|N%", help_heading = "What to copy")]
@@ -124,8 +129,8 @@ pub(crate) struct OwnerOption {
     pub(crate) owner: Option<AuthId>,
 }
 
-fn parse_schedule(text: &str) -> Result<Box<Schedule>, String> {
-    text.parse().map(Box::new).map_err(|error: BadSchedule| error.with_hint())
+fn parse_schedule(text: &str) -> Result<Schedule, String> {
+    text.parse().map_err(|error: BadSchedule| error.with_hint())
 }
 
 /// What only a stored job has.
@@ -133,7 +138,7 @@ fn parse_schedule(text: &str) -> Result<Box<Schedule>, String> {
 pub(crate) struct JobOptions {
     /// Run at these times, for example daily, mon..fri 22:00 or `every 5min` [default: only by hand]
     #[arg(long, value_name = "SCHEDULE", value_parser = parse_schedule, help_heading = "Job")]
-    pub(crate) schedule: Option<Box<Schedule>>,
+    pub(crate) schedule: Option<Schedule>,
 
     /// Start when this job has ended well
     #[arg(long, value_name = "ID", help_heading = "Job")]
@@ -203,6 +208,8 @@ pub(crate) enum TransferMode {
     Copy,
     /// Add what is new and remove what vanished.
     Sync,
+    /// Add what is new and remove it at the source once its copy was read back.
+    Move,
 }
 
 impl TransferMode {
@@ -210,6 +217,7 @@ impl TransferMode {
         match self {
             Self::Copy => "copy",
             Self::Sync => "sync",
+            Self::Move => "move",
         }
     }
 }
@@ -286,6 +294,7 @@ impl SyncOptions {
         pairs.put("verified-only", self.verified_only);
         pairs.put("remove-vanished", self.remove_vanished);
         pairs.put("transfer-mode", self.transfer_mode.map(|mode| mode.name()));
+        pairs.put("sync-metadata", self.sync_metadata);
         pairs.put("max-removals", self.max_removals);
         pairs.put("rate-in", self.rate_in.as_ref());
         pairs.put("burst-in", self.burst_in.as_ref());

@@ -158,6 +158,8 @@ fn line(event: &Event) -> Option<String> {
             };
             format!("{}: {outcome}", place(namespace, snapshot))
         }
+        Event::ReadingBack { namespace, snapshot } => format!("{}: reading back", place(namespace, snapshot)),
+        Event::Moved { namespace, snapshot } => format!("{}: moved, removed at the source", place(namespace, snapshot)),
         Event::Removed { what } => format!("removed {what}"),
         Event::Retrying { problem, pause } => {
             format!("broken off: {problem}; going on in {}", crate::human::span(pause.as_secs_f64()))

@@ -8,15 +8,28 @@ use std::collections::BTreeSet;
 use crate::inventory::Inventory;
 use crate::options::JobOptions;
 use crate::plan::{Action, Brake, KeepReason, Plan, VanishedGroup};
+use crate::planner::{Rule, Trace};
 use crate::report::Problem;
 
 /// Turns every removal of `plan` into keeping when there are more than the job permits.
-pub(crate) fn apply(options: &JobOptions, target: &Inventory, plan: &mut Plan) {
+pub(crate) fn apply(options: &JobOptions, target: &Inventory, plan: &mut Plan, trace: &mut Trace<'_>) {
     let removals = removals(plan);
     let in_scope = in_scope(options, target, plan);
-    let Some(permitted) = options.removals_permitted(in_scope).filter(|permitted| removals > *permitted) else {
+    let permitted = options.removals_permitted(in_scope);
+    let Some(permitted) = permitted.filter(|permitted| removals > *permitted) else {
+        if !options.remove_vanished {
+            trace.not_used(Rule::MaxRemovals, "the job removes nothing at the target");
+        } else {
+            trace.passed(Rule::MaxRemovals, || match permitted {
+                Some(permitted) => format!("{removals} of {in_scope} snapshots go, and {permitted} may"),
+                None => format!("{removals} of {in_scope} snapshots go, and any number may (--allow-removals)"),
+            });
+        }
         return;
     };
+    trace.decided(Rule::MaxRemovals, || {
+        format!("{removals} of {in_scope} snapshots would go, but only {permitted} may: none does")
+    });
     plan.brake = Some(Brake { removals, in_scope, permitted });
     keep_everything(plan);
     plan.warnings.push(

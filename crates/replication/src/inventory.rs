@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::error::{EndError, ErrorClass};
+use crate::notes::ListedNotes;
 use crate::patience::Tries;
 use crate::report::Problem;
 use crate::traits::{Inventoried, SnapshotInfo};
@@ -37,6 +38,8 @@ pub struct GroupInventory {
     pub id: GroupId,
     /// Its owner, where the listing tells.
     pub owner: Option<AuthId>,
+    /// Its notes.
+    pub notes: ListedNotes,
     /// Its snapshots.
     pub snapshots: Snapshots,
 }
@@ -105,6 +108,7 @@ impl Inventory {
                         .map(|group| GroupInventory {
                             id: group.id,
                             owner: group.owner,
+                            notes: group.notes,
                             snapshots: Snapshots::NotAsked,
                         })
                         .collect();

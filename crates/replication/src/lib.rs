@@ -12,14 +12,17 @@ pub mod crypt;
 mod ends;
 mod error;
 mod executor;
+mod explain;
 mod future;
 mod inventory;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod notes;
 mod options;
 mod patience;
 mod plan;
 mod planner;
+mod prepare;
 mod rehearsal;
 mod report;
 #[cfg(test)]
@@ -29,15 +32,18 @@ mod verify;
 
 pub use control::RunControl;
 pub use ends::{LocalSource, LocalTarget, RemoteSource, RemoteTarget};
-pub use executor::{execute, prepare, rehearse, run};
+pub use executor::{execute, rehearse, run};
+pub use explain::{Explained, Explanation, Presence, explain};
 pub use inventory::{GroupInventory, Inventory, NamespaceInventory, Snapshots};
-pub use options::{Direction, JobOptions, TransferOrder};
+pub use notes::ListedNotes;
+pub use options::{Direction, JobOptions, Scope, TransferOrder};
 pub use patience::Patience;
 pub use plan::{
-    Action, Brake, CopyReason, GroupPlan, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason, Step,
-    VanishedGroup, VanishedNamespace,
+    Action, AtSource, Brake, CopyReason, GroupPlan, InStep, KeepReason, NamespacePlan, Plan, RemoveReason, SkipReason,
+    StayReason, Step, VanishedGroup, VanishedNamespace,
 };
-pub use planner::plan;
+pub use planner::{Finding, Rule, Verdict, plan};
+pub use prepare::prepare;
 pub use rehearsal::{
     Amount, Forecast, GroupOutline, NamespaceOutline, Outline, Probe, Probing, Rehearsed, SnapshotForecast,
     SnapshotOutline, VanishedGroupOutline, VanishedNamespaceOutline,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use formats::{AuthId, BackupTime, FilterSet, GroupId, Namespace, RemovalLimit};
+use formats::{AuthId, BackupTime, CryptKey, FilterSet, GroupId, Namespace, RemovalLimit};
 
 use crate::patience::Patience;
 
@@ -24,6 +24,17 @@ pub enum TransferOrder {
     OldestFirst,
     /// The newest snapshot of every group, then the others. Only a target that takes older snapshots can do that.
     NewestFirst,
+}
+
+/// Where a namespace of the source is, as a job sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The job is about it.
+    Inside,
+    /// It is neither the anchor nor below it.
+    Outside,
+    /// It is more levels below the anchor than `max_depth` permits.
+    TooDeep,
 }
 
 /// Options of one run: those of a sync job that the engine obeys, and the limits of the engine itself.
@@ -58,6 +69,12 @@ pub struct JobOptions {
     pub resync_corrupt: bool,
     /// Remove at the target what is no longer at the source.
     pub remove_vanished: bool,
+    /// Remove at the source what is at the target, once its copy was read back.
+    pub moves: bool,
+    /// Set notes and protection of what is at the target as they are at the source.
+    pub sync_metadata: bool,
+    /// Keys at hand: what is encrypted under one of them is read back by content, other encrypted data by checksum.
+    pub keys: Vec<CryptKey>,
     /// The most snapshots that `remove_vanished` may remove in one run; with more than that it removes none. `None` is
     /// a fifth of those in scope, or [`JobOptions::FEW_REMOVALS`] where that is more.
     pub max_removals: Option<RemovalLimit>,
@@ -105,6 +122,9 @@ impl JobOptions {
             verified_only: false,
             resync_corrupt: false,
             remove_vanished: false,
+            moves: false,
+            sync_metadata: false,
+            keys: Vec::new(),
             max_removals: None,
             allow_removals: false,
             patience: Patience::NONE,
@@ -124,6 +144,15 @@ impl JobOptions {
             Some(limit) => limit.of(in_scope),
             None => Self::DEFAULT_MAX_REMOVALS.of(in_scope).max(Self::FEW_REMOVALS),
         })
+    }
+
+    /// Says whether the job is about a namespace of the source.
+    pub fn scope(&self, namespace: &Namespace) -> Scope {
+        if !self.source_ns.contains(namespace) {
+            return Scope::Outside;
+        }
+        let level = namespace.depth() - self.source_ns.depth();
+        if self.max_depth.is_some_and(|most| level > most) { Scope::TooDeep } else { Scope::Inside }
     }
 
     /// Whether the group filters let `group` pass.

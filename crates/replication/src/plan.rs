@@ -62,6 +62,8 @@ pub struct GroupPlan {
     pub id: GroupId,
     /// The newest good snapshot at the target: what it names is known to be there.
     pub base: Option<SnapshotId>,
+    /// Whether the group's notes are set to be as at the source, once it is there.
+    pub notes: bool,
     /// The snapshots, oldest first.
     pub steps: Vec<Step>,
 }
@@ -75,6 +77,40 @@ pub struct Step {
     pub action: Action,
     /// Its logical size in bytes, where the source's listing tells.
     pub size: Option<u64>,
+    /// What is set beside its files to be as at the source (`sync-metadata`).
+    pub in_step: InStep,
+    /// What becomes of it at the source.
+    pub at_source: AtSource,
+}
+
+/// What is set at the target to be as at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InStep {
+    /// Its notes. Those of a snapshot that is copied or refreshed come with it and are not meant.
+    pub notes: bool,
+    /// Whether it is protected; `None` leaves that as it is.
+    pub protected: Option<bool>,
+}
+
+/// What becomes of a snapshot at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AtSource {
+    /// The job removes nothing there, or the snapshot is not there.
+    #[default]
+    Untouched,
+    /// It is removed once its copy was read back (`transfer-mode move`).
+    Moves,
+    /// It stays although the job moves.
+    Stays(StayReason),
+}
+
+/// Why a snapshot is not moved away from the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StayReason {
+    /// It is protected there.
+    Protected,
+    /// It is left out for this reason, whether or not the target has it.
+    LeftOut(SkipReason),
 }
 
 /// What can happen to a snapshot.
@@ -84,6 +120,8 @@ pub enum Action {
     Copy(CopyReason),
     /// It is the newest one at the target: log, notes, verify state or files may have changed since.
     Refresh,
+    /// The target has it, with other notes or another protection than the source ([`Step::in_step`]).
+    Update,
     /// It is at the source and is left alone.
     Skip(SkipReason),
     /// It is removed at the target.
@@ -175,14 +213,15 @@ pub struct VanishedNamespace {
 impl Action {
     /// Whether the executor has something to do.
     pub fn is_work(self) -> bool {
-        matches!(self, Self::Copy(_) | Self::Refresh | Self::Remove(_))
+        matches!(self, Self::Copy(_) | Self::Refresh | Self::Update | Self::Remove(_))
     }
 
-    /// The action in one word: `copy`, `refresh`, `skip`, `remove` or `keep`.
+    /// The action in one word: `copy`, `refresh`, `update`, `skip`, `remove` or `keep`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Copy(_) => "copy",
             Self::Refresh => "refresh",
+            Self::Update => "update",
             Self::Skip(_) => "skip",
             Self::Remove(_) => "remove",
             Self::Keep(_) => "keep",
@@ -192,17 +231,14 @@ impl Action {
     /// The reason in one word, where the action alone does not say it.
     fn short_reason(self) -> Option<&'static str> {
         match self {
-            Self::Copy(CopyReason::New) | Self::Refresh | Self::Skip(SkipReason::AlreadyThere) | Self::Remove(_) => {
-                None
-            }
+            Self::Copy(CopyReason::New)
+            | Self::Refresh
+            | Self::Update
+            | Self::Skip(SkipReason::AlreadyThere)
+            | Self::Remove(_) => None,
             Self::Copy(CopyReason::Gap) => Some("gap"),
             Self::Copy(CopyReason::Corrupt) => Some("corrupt"),
-            Self::Skip(SkipReason::Older) => Some("older"),
-            Self::Skip(SkipReason::Unfinished) => Some("unfinished"),
-            Self::Skip(SkipReason::Unreadable) => Some("unreadable"),
-            Self::Skip(SkipReason::TransferLast) => Some("transfer-last"),
-            Self::Skip(SkipReason::NotVerified) => Some("not verified"),
-            Self::Skip(SkipReason::NotEncrypted) => Some("not encrypted"),
+            Self::Skip(reason) => Some(reason.word()),
             Self::Keep(reason) => Some(reason.word()),
         }
     }
@@ -214,13 +250,8 @@ impl Action {
             Self::Copy(CopyReason::Gap) => "missing between those at the target (fill-gaps)",
             Self::Copy(CopyReason::Corrupt) => "the copy at the target is damaged",
             Self::Refresh => "newest at the target, log and notes may have changed",
-            Self::Skip(SkipReason::AlreadyThere) => "already at the target",
-            Self::Skip(SkipReason::Older) => "older than the newest at the target",
-            Self::Skip(SkipReason::Unfinished) => "still being written at the source",
-            Self::Skip(SkipReason::Unreadable) => "its manifest at the source cannot be read",
-            Self::Skip(SkipReason::TransferLast) => "not among the newest ones asked for (transfer-last)",
-            Self::Skip(SkipReason::NotVerified) => "not verified (verified-only)",
-            Self::Skip(SkipReason::NotEncrypted) => "not fully encrypted (encrypted-only)",
+            Self::Update => "already at the target, with other notes or protection (sync-metadata)",
+            Self::Skip(reason) => reason.clause(),
             Self::Remove(RemoveReason::Vanished) => "no longer at the source",
             Self::Keep(KeepReason::Protected) => "no longer at the source, but protected",
             Self::Keep(KeepReason::Unfinished) => "not at the source, but somebody may be writing it",
@@ -229,6 +260,73 @@ impl Action {
             }
             Self::Keep(_) => "no longer at the source",
         }
+    }
+}
+
+impl SkipReason {
+    fn word(self) -> &'static str {
+        match self {
+            Self::AlreadyThere => "already there",
+            Self::Older => "older",
+            Self::Unfinished => "unfinished",
+            Self::Unreadable => "unreadable",
+            Self::TransferLast => "transfer-last",
+            Self::NotVerified => "not verified",
+            Self::NotEncrypted => "not encrypted",
+        }
+    }
+
+    /// The reason as a clause.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Self::AlreadyThere => "already at the target",
+            Self::Older => "older than the newest at the target",
+            Self::Unfinished => "still being written at the source",
+            Self::Unreadable => "its manifest at the source cannot be read",
+            Self::TransferLast => "not among the newest ones asked for (transfer-last)",
+            Self::NotVerified => "not verified (verified-only)",
+            Self::NotEncrypted => "not fully encrypted (encrypted-only)",
+        }
+    }
+}
+
+impl StayReason {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::LeftOut(reason) => reason.word(),
+        }
+    }
+
+    /// The reason as a clause.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Self::Protected => "protected at the source",
+            Self::LeftOut(reason) => reason.clause(),
+        }
+    }
+}
+
+impl AtSource {
+    /// What happens there in one word, `removed` or `stays`, and why; `None` where the job touches nothing there.
+    pub fn told(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Untouched => None,
+            Self::Moves => Some(("removed", "moved: its copy is read back first")),
+            Self::Stays(reason) => Some(("stays", reason.clause())),
+        }
+    }
+}
+
+impl Step {
+    /// Whether the executor has something to do.
+    pub fn is_work(&self) -> bool {
+        self.action.is_work() || self.at_source == AtSource::Moves
+    }
+
+    /// Whether a person is told the same of both.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.action, self.in_step, self.at_source) == (other.action, other.in_step, other.at_source)
     }
 }
 
@@ -249,12 +347,12 @@ impl KeepReason {
 impl GroupPlan {
     /// Whether the executor has something to do in this group.
     pub fn is_work(&self) -> bool {
-        self.steps.iter().any(|step| step.action.is_work())
+        self.notes || self.steps.iter().any(Step::is_work)
     }
 
     /// Runs of steps with equal action, in time order.
     fn runs(&self) -> impl Iterator<Item = &[Step]> {
-        self.steps.chunk_by(|one, next| one.action == next.action)
+        self.steps.chunk_by(Step::is_like)
     }
 }
 
@@ -269,10 +367,16 @@ impl Plan {
         self.namespaces.iter().flat_map(|namespace| &namespace.groups).flat_map(|group| &group.steps)
     }
 
-    /// Whether nothing would be copied or removed. Looking at the newest snapshots again does not count.
+    /// Whether nothing would be copied, changed or removed. Looking at the newest snapshots again does not count.
     pub fn is_idle(&self) -> bool {
-        let moves = |step: &Step| matches!(step.action, Action::Copy(_) | Action::Remove(_));
-        !self.steps().any(moves)
+        let changes = |step: &Step| {
+            matches!(step.action, Action::Copy(_) | Action::Update | Action::Remove(_))
+                || step.at_source == AtSource::Moves
+                || step.in_step != InStep::default()
+        };
+        let groups = || self.namespaces.iter().flat_map(|entry| &entry.groups);
+        !self.steps().any(changes)
+            && !groups().any(|group| group.notes)
             && !self.namespaces.iter().any(|entry| entry.create || removes_any(&entry.vanished_groups))
             && !self.vanished_namespaces.iter().any(|entry| entry.keep.is_none() || removes_any(&entry.groups))
     }
@@ -280,7 +384,9 @@ impl Plan {
     /// Writes the plan in the mini-notation of the tests, one line per group that has snapshots or goes:
     /// `vm/100: skip 1, refresh 2, copy 3 4`.
     ///
-    /// Times are written as plain seconds. Groups below the root namespace carry the target's namespace in front.
+    /// Times are written as plain seconds. Groups below the root namespace carry the target's namespace in front. Behind
+    /// the action stands what is done beside it: `copy+move 1`, `update+notes+protect 2`; a snapshot that stays at the
+    /// source of a move says why: `skip 1 (stays: protected)`.
     pub fn brief(&self) -> String {
         let mut lines = Vec::new();
         for entry in &self.namespaces {
@@ -288,7 +394,8 @@ impl Plan {
                 lines.push(format!("create {}", entry.target));
             }
             for group in &entry.groups {
-                let runs: Vec<String> = group.runs().map(brief_run).collect();
+                let notes = group.notes.then(|| "notes".to_owned());
+                let runs: Vec<String> = group.runs().map(brief_run).chain(notes).collect();
                 if !runs.is_empty() {
                     lines.push(format!("{}: {}", place(&entry.target, &group.id), runs.join(", ")));
                 }
@@ -314,13 +421,23 @@ fn removes_any(groups: &[VanishedGroup]) -> bool {
 fn brief_run(steps: &[Step]) -> String {
     let Some(first) = steps.first() else { return String::new() };
     let mut text = first.action.word().to_owned();
+    let marks = [
+        first.in_step.notes.then_some("+notes"),
+        first.in_step.protected.map(|protected| if protected { "+protect" } else { "+unprotect" }),
+        (first.at_source == AtSource::Moves).then_some("+move"),
+    ];
+    text.extend(marks.into_iter().flatten());
     for step in steps {
         text.push_str(&format!(" {}", step.snapshot.time.unix()));
     }
-    match first.action.short_reason() {
-        Some(reason) => format!("{text} ({reason})"),
-        None => text,
-    }
+    let stays = match first.at_source {
+        // Said already.
+        AtSource::Stays(StayReason::LeftOut(reason)) if first.action == Action::Skip(reason) => None,
+        AtSource::Stays(reason) => Some(format!("stays: {}", reason.word())),
+        _ => None,
+    };
+    let reasons: Vec<String> = first.action.short_reason().map(str::to_owned).into_iter().chain(stays).collect();
+    if reasons.is_empty() { text } else { format!("{text} ({})", reasons.join("; ")) }
 }
 
 fn brief_vanished(namespace: &Namespace, group: &VanishedGroup) -> String {
@@ -395,7 +512,9 @@ fn display_run(f: &mut fmt::Formatter<'_>, group: &GroupPlan, run: &[Step]) -> f
         if from == to { from.to_string() } else { format!("{} snapshots ({from} .. {to})", run.len()) }
     };
     let span = times(first.snapshot.time, last.snapshot.time);
-    writeln!(f, "  {}: {} {span} - {}", group.id, first.action.word(), first.action.reason())
+    let at_source = first.at_source.told().map(|(what, why)| format!("; at the source: {what} - {why}"));
+    let (word, reason) = (first.action.word(), first.action.reason());
+    writeln!(f, "  {}: {word} {span} - {reason}{}", group.id, at_source.unwrap_or_default())
 }
 
 fn display_vanished(f: &mut fmt::Formatter<'_>, group: &VanishedGroup) -> fmt::Result {

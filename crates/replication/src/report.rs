@@ -82,6 +82,10 @@ pub struct Report {
     pub snapshots_refreshed: u64,
     /// Snapshots looked at again and found equal.
     pub snapshots_unchanged: u64,
+    /// Snapshots removed at the source after their copy was read back.
+    pub snapshots_moved: u64,
+    /// Groups whose notes were set at the target.
+    pub groups_updated: u64,
     /// Source snapshots that were left alone, for whatever reason.
     pub snapshots_skipped: u64,
     /// Snapshots removed at the target, those of removed groups included.
@@ -124,6 +128,8 @@ impl Report {
         self.snapshots_copied += part.snapshots_copied;
         self.snapshots_refreshed += part.snapshots_refreshed;
         self.snapshots_unchanged += part.snapshots_unchanged;
+        self.snapshots_moved += part.snapshots_moved;
+        self.groups_updated += part.groups_updated;
         self.snapshots_skipped += part.snapshots_skipped;
         self.snapshots_removed += part.snapshots_removed;
         self.groups_removed += part.groups_removed;
@@ -157,9 +163,11 @@ impl Report {
         !self.cancelled && of(ErrorClass::Retry) && !of(ErrorClass::Stop)
     }
 
-    /// Whether the run changed nothing at the target.
+    /// Whether the run changed nothing at either end.
     pub fn moved_nothing(&self) -> bool {
         self.snapshots_copied == 0
+            && self.snapshots_moved == 0
+            && self.groups_updated == 0
             && self.snapshots_refreshed == 0
             && self.snapshots_removed == 0
             && self.groups_removed == 0
@@ -260,6 +268,20 @@ pub enum Event {
         archive: ArchiveName,
         /// Encoded bytes of the chunks that were moved for it.
         moved_bytes: u64,
+    },
+    /// The copy of a snapshot is being read back, before it is removed at the source.
+    ReadingBack {
+        /// Namespace at the target.
+        namespace: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// A snapshot was removed at the source after its copy was read back.
+    Moved {
+        /// Namespace at the target.
+        namespace: Namespace,
+        /// The snapshot.
+        snapshot: SnapshotId,
     },
     /// A snapshot, group or namespace was removed at the target.
     Removed {

@@ -24,6 +24,7 @@ use formats::{
 use futures_util::stream::BoxStream;
 
 pub use crate::error::{EndError, ErrorClass};
+use crate::notes::ListedNotes;
 use crate::rehearsal::{Probe, Probing};
 
 /// Bytes that an encoded chunk may be longer than its plain data: the longest blob header and room for an encoder
@@ -65,6 +66,8 @@ pub struct GroupInfo {
     pub id: GroupId,
     /// Its owner, where the listing tells.
     pub owner: Option<AuthId>,
+    /// Its notes.
+    pub notes: ListedNotes,
 }
 
 /// A snapshot in a listing: what the planner decides on.
@@ -84,10 +87,12 @@ pub struct SnapshotInfo {
     pub fully_encrypted: bool,
     /// Logical bytes of all its files, where the listing tells.
     pub size: Option<u64>,
+    /// Its notes; none where its manifest cannot be read.
+    pub notes: ListedNotes,
 }
 
 impl SnapshotInfo {
-    /// A finished, unprotected, unverified, unencrypted snapshot.
+    /// A finished, unprotected, unverified, unencrypted snapshot without notes.
     pub fn finished(id: SnapshotId) -> Self {
         Self {
             id,
@@ -97,6 +102,7 @@ impl SnapshotInfo {
             verified: None,
             fully_encrypted: false,
             size: None,
+            notes: ListedNotes::default(),
         }
     }
 }
@@ -191,6 +197,33 @@ pub trait Source: Inventoried {
         namespace: &Namespace,
         snapshot: &SnapshotId,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError>;
+
+    /// Reads a snapshot's notes; empty where there are none.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError>;
+
+    /// Reads a group's notes; empty where there are none.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError>;
+
+    /// Says why snapshots of a group may not be removed here, as far as that can be known beforehand.
+    ///
+    /// # Errors
+    /// The right that is missing, with what to do about it.
+    async fn may_remove(&self, _namespace: &Namespace, _group: &GroupId) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    /// Removes a snapshot that was moved away, and its group when it was the last one and nobody works in the group. A
+    /// protected one stays and is an error; one that is gone is fine.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being removed.
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError>;
 }
 
 /// A snapshot that is being read.
@@ -344,6 +377,51 @@ pub trait Target: Inventoried {
     async fn probe(&self, _asked: Probing<'_>) -> Result<Option<Box<dyn Probe>>, EndError> {
         Err(EndError::stop(format!("{} cannot be asked without being written to", self.describe())))
     }
+
+    /// Opens a finished snapshot to read back what was written, all of it as it is stored here. `None` when it is not
+    /// there.
+    ///
+    /// # Errors
+    /// Whatever keeps its manifest from being read, a missing right to read included.
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError>;
+
+    /// Replaces the notes of a finished snapshot.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being stored.
+    async fn set_notes(&self, namespace: &Namespace, snapshot: &SnapshotId, notes: &str) -> Result<(), EndError>;
+
+    /// Protects a finished snapshot from removal, or lifts that.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being stored.
+    async fn set_protected(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        protected: bool,
+    ) -> Result<(), EndError>;
+
+    /// Replaces the notes of a group.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being stored.
+    async fn set_group_notes(&self, namespace: &Namespace, group: &GroupId, notes: &str) -> Result<(), EndError>;
+
+    /// Gives a finished snapshot the client's log that came late. It has none yet.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being stored.
+    async fn add_client_log(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        encoded: Bytes,
+    ) -> Result<(), EndError>;
 
     /// Removes a snapshot; a protected one stays and is an error.
     ///

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use formats::{ChunkDigest, DataBlob, MAX_CHUNK_PLAIN};
+use formats::{ChunkDigest, CryptKey, DataBlob, MAX_CHUNK_PLAIN};
 use tokio::sync::Semaphore;
 
 use crate::error::EndError;
@@ -46,15 +46,20 @@ impl BadChunk {
 /// Checked are length, CRC and whether it is encrypted as it must be; of a plain chunk also the length of its data and
 /// its digest. An encrypted one cannot be checked further without its key.
 pub(crate) async fn check(chunk: ChunkRef, blob: DataBlob) -> Result<DataBlob, BadChunk> {
+    check_with(chunk, blob, None).await
+}
+
+/// As [`check`]; with the `key` of an encrypted chunk that one is decrypted and compared with its digest, too.
+pub(crate) async fn check_with(chunk: ChunkRef, blob: DataBlob, key: Option<CryptKey>) -> Result<DataBlob, BadChunk> {
     let Ok(core) = Arc::clone(&CORES).acquire_owned().await else { return Err(BadChunk::Interrupted) };
     let checked = tokio::task::spawn_blocking(move || {
         let _core = core;
-        check_now(&chunk, &blob).map(|()| blob)
+        check_now(&chunk, &blob, key.as_ref().filter(|_| chunk.encrypted)).map(|()| blob)
     });
     checked.await.unwrap_or(Err(BadChunk::Interrupted))
 }
 
-fn check_now(chunk: &ChunkRef, blob: &DataBlob) -> Result<(), BadChunk> {
+fn check_now(chunk: &ChunkRef, blob: &DataBlob, key: Option<&CryptKey>) -> Result<(), BadChunk> {
     let most = chunk.max_encoded();
     if blob.encoded_len() > most {
         return Err(BadChunk::TooLong { found: blob.encoded_len(), most, plain: chunk.plain_len });
@@ -63,7 +68,7 @@ fn check_now(chunk: &ChunkRef, blob: &DataBlob) -> Result<(), BadChunk> {
     if found_encrypted != chunk.encrypted {
         return Err(BadChunk::Kind { found_encrypted });
     }
-    blob.verify_chunk(&chunk.digest, chunk.plain_len, None).map_err(|error| match blob.decode(None, MAX_CHUNK_PLAIN) {
+    blob.verify_chunk(&chunk.digest, chunk.plain_len, key).map_err(|error| match blob.decode(None, MAX_CHUNK_PLAIN) {
         Ok(plain) if ChunkDigest::of(&plain) == chunk.digest => BadChunk::Length,
         _ => BadChunk::Content(error),
     })

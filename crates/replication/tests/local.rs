@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test stops at the first surprise")]
 
 mod common;
+#[path = "moves/local.rs"]
+mod moves;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

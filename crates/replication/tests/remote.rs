@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test stops at the first surprise")]
 
+#[path = "moves/remote.rs"]
+mod moves;
 #[path = "rehearsals/pairs.rs"]
 mod pairs;
 #[path = "rehearsals/remote.rs"]

@@ -10,11 +10,14 @@ mod auth;
 mod budget;
 mod connections;
 mod heartbeat;
+mod housekeeping;
 mod http;
 mod listener;
 mod options;
 mod redirect;
 mod rest;
+mod running_task;
+mod scheduler_command;
 mod session;
 mod settings;
 mod stamp;
@@ -26,13 +29,13 @@ mod vouch;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use config::Paths;
 use tokio::net::TcpListener;
 
 pub use options::Options;
+pub use scheduler_command::SchedulerCommand;
 pub use settings::Settings;
 pub use tls::{CurrentTls, TlsError, server_config, server_config_from_files};
 
@@ -42,7 +45,7 @@ use tracker::AllDone;
 
 /// A server that is ready to serve.
 pub struct Server {
-    state: Arc<State>,
+    state: State,
     done: AllDone,
     tls: CurrentTls,
     heartbeat: Heartbeat,
@@ -55,13 +58,20 @@ impl Server {
     /// When the secrets of tickets can be neither read nor made.
     pub fn new(paths: Paths, settings: Settings, tls: impl Into<CurrentTls>) -> Result<Self, config::ConfigError> {
         let (state, done) = State::new(paths, settings)?;
-        Ok(Self { state: Arc::new(state), done, tls: tls.into(), heartbeat: Heartbeat::none() })
+        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none() })
     }
 
     /// Calls `beat` at every `interval` for as long as connections are accepted and somebody is there to serve them.
     #[must_use]
     pub fn with_heartbeat(mut self, interval: Duration, beat: impl Fn() + Send + Sync + 'static) -> Self {
         self.heartbeat = Heartbeat::new(interval, beat);
+        self
+    }
+
+    /// Runs `command` when somebody asks for a run of a job. Without, a request lies where a service manager looks.
+    #[must_use]
+    pub fn with_scheduler(mut self, command: SchedulerCommand) -> Self {
+        self.state.scheduler = Some(command);
         self
     }
 }

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Server;
 use crate::connections::{Admission, Connections, Watched};
+use crate::housekeeping;
 use crate::redirect;
 use crate::rest::service;
 use crate::state::State;
@@ -43,6 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// None at present; a failing accept is logged and tried again.
 pub(crate) async fn serve(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let Server { state, done, tls, mut heartbeat } = server;
+    let state = Arc::new(state);
+    state.tracker.spawn(housekeeping::keep_house(Arc::clone(&state)));
     let connections = Connections::new(state.settings.max_connections);
     tokio::pin!(shutdown);
     loop {

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use config::{Paths, ServerConf};
-use server::{Options, Server, Settings};
+use server::{Options, SchedulerCommand, Server, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -42,6 +43,11 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut server =
             Server::new(paths, Settings::from(&conf), certificate.tls()).context("cannot prepare the server")?;
+        let own = std::env::current_exe().ok();
+        let systemd = Path::new("/run/systemd/system");
+        if let Some(command) = SchedulerCommand::where_needed(options.root.as_deref(), systemd, own.as_deref()) {
+            server = server.with_scheduler(command);
+        }
         if let Some(interval) = service_manager::heartbeat() {
             server = server.with_heartbeat(interval, service_manager::alive);
         }

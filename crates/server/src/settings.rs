@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tasks::Retention;
+
 /// Limits of the server.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -31,6 +33,8 @@ pub struct Settings {
     pub known_chunks_memory: u64,
     /// Refused logins that wait at once; further ones wait for their turn to wait.
     pub max_delayed: usize,
+    /// How long finished tasks and their logs are kept.
+    pub task_retention: Retention,
 }
 
 impl Default for Settings {
@@ -50,6 +54,7 @@ impl Default for Settings {
             reader_budget: 128 * MIB,
             known_chunks_memory: 64 * MIB,
             max_delayed: 512,
+            task_retention: Retention::default(),
         }
     }
 }
@@ -63,6 +68,7 @@ impl From<&config::ServerConf> for Settings {
             idle_timeout: conf.idle,
             window_budget: conf.receive_buffer,
             upload_budget: conf.receive_buffer,
+            task_retention: Retention { days: conf.task_retention_days, count: conf.task_retention_count },
             ..Self::default()
         }
     }

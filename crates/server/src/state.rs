@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use config::Paths;
+use tasks::TaskStore;
 use tokio::sync::Semaphore;
 
 use crate::auth::directory::Directory;
@@ -11,6 +12,7 @@ use crate::auth::keys::Keys;
 use crate::auth::token::Remembered;
 use crate::budget::Budget;
 use crate::http::error::ApiError;
+use crate::scheduler_command::SchedulerCommand;
 use crate::settings::Settings;
 use crate::stores::Stores;
 use crate::tracker::{AllDone, Tracker};
@@ -28,8 +30,14 @@ pub(crate) struct State {
     pub(crate) directory: Directory,
     /// Token secrets that were right a moment ago.
     pub(crate) tokens: Remembered,
+    /// Where everything lives.
+    pub(crate) paths: Paths,
     /// The datastores.
     pub(crate) stores: Stores,
+    /// What this host does and did.
+    pub(crate) tasks: TaskStore,
+    /// Starts the scheduler where nobody else does when a run is asked for.
+    pub(crate) scheduler: Option<SchedulerCommand>,
     /// Which chunks may be named without sending them.
     pub(crate) vouchers: Vouchers,
     /// Memory for uploads.
@@ -52,7 +60,10 @@ impl State {
             keys: Keys::new(&config::keys::auth_key(&paths)?, &config::keys::csrf_key(&paths)?),
             directory: Directory::new(paths.clone()),
             tokens: Remembered::default(),
-            stores: Stores::new(paths),
+            stores: Stores::new(paths.clone()),
+            tasks: TaskStore::new(&paths),
+            scheduler: None,
+            paths,
             vouchers: Vouchers::new(settings.known_chunks_memory),
             uploads: Budget::new(settings.upload_budget),
             cores: Arc::new(Semaphore::new(cores)),

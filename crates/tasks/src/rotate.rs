@@ -26,6 +26,13 @@ pub struct Retention {
     pub count: usize,
 }
 
+impl Default for Retention {
+    /// 90 days, and the last thousand in any case.
+    fn default() -> Self {
+        Self { days: 90, count: 1000 }
+    }
+}
+
 impl TaskStore {
     /// Packs a large archive away, and removes tasks beyond `retention` with their logs. Returns how many went.
     ///

@@ -104,8 +104,31 @@ impl TaskStore {
         let Some(request) = RunRequest::read(&self.requests, job)? else { return Ok(None) };
         // The log is locked before the request goes, so that the task runs without a gap.
         let log = self.adopt(request.upid.clone())?;
+        if RunRequest::read(&self.requests, job)?.as_ref() != Some(&request) {
+            // Withdrawn a moment ago, and ended by that.
+            log.leave();
+            return Ok(None);
+        }
         RunRequest::remove(&self.requests, job)?;
         Ok(Some((request, log)))
+    }
+
+    /// Takes back the request for the run `upid`, which ends as failed for the reason `why`. Says whether there was one.
+    ///
+    /// # Errors
+    /// The request cannot be removed, or its log not opened.
+    pub fn withdraw(&self, upid: &Upid, why: &str) -> Result<bool, TaskError> {
+        let waiting = self.requests()?.into_iter().find(|(_, request)| request.upid == *upid);
+        let Some((job, _)) = waiting else { return Ok(false) };
+        // Who holds the log has it; a run that just took the request is not to be robbed of it.
+        let log = match self.adopt(upid.clone()) {
+            Ok(log) => log,
+            Err(TaskError::Running(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        RunRequest::remove(&self.requests, &job)?;
+        log.finish(TaskEnd::Error(why.to_owned()));
+        Ok(true)
     }
 
     /// Runs that were asked for and have not begun, by job.

@@ -187,6 +187,25 @@ fn a_requested_run_waits_as_running_and_is_taken_over_without_a_gap() {
 }
 
 #[test]
+fn a_request_can_be_taken_back_until_its_run_begins() {
+    let host = host();
+    let job: JobId = "nightly".parse().unwrap();
+    let request = || RunRequest { upid: task("syncjob", "-:a:b::nightly"), auth_id: superuser() };
+    let (first, second) = (request(), request());
+
+    host.store.request(&job, &first, "waiting for the scheduler").unwrap();
+    assert!(host.store.withdraw(&first.upid, "no longer wanted").unwrap());
+    assert!(!host.store.withdraw(&first.upid, "no longer wanted").unwrap());
+    assert_eq!(texts(&host, &first.upid), ["waiting for the scheduler", "TASK ERROR: no longer wanted"]);
+    assert!(host.store.take_request(&job).unwrap().is_none());
+
+    host.store.request(&job, &second, "waiting for the scheduler").unwrap();
+    let (_, log) = host.store.take_request(&job).unwrap().unwrap();
+    assert!(!host.store.withdraw(&second.upid, "too late").unwrap());
+    assert_eq!(log.finish(TaskEnd::Ok), TaskEnd::Ok);
+}
+
+#[test]
 fn lists_are_filtered_and_cut() {
     let host = host();
     let end = |worker_type: &str, id: &str, end: TaskEnd| host.store.start(task(worker_type, id)).finish(end);

@@ -289,6 +289,12 @@ impl Monitor for Journal {
                 self.snapshot_finished(namespace, snapshot, *outcome);
             }
             Event::GroupFinished { namespace, .. } => self.group_finished(namespace),
+            Event::ReadingBack { namespace, snapshot } => {
+                self.about(namespace, snapshot, format_args!("{}: reading the copy back", snapshot.time));
+            }
+            Event::Moved { namespace, snapshot } => {
+                self.about(namespace, snapshot, format_args!("{}: moved, removed at the source", snapshot.time));
+            }
             Event::Removed { what: Removal::Snapshot(namespace, snapshot) } => {
                 self.about(namespace, snapshot, format_args!("delete vanished snapshot {}", snapshot.time));
             }

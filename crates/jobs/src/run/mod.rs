@@ -18,6 +18,9 @@ pub use attempts::Attempts;
 pub use journal::Echo;
 pub use outcome::settle_dead;
 
+pub(crate) use attempts::random;
+pub(crate) use outcome::end_of_dead;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,12 +28,11 @@ use client::Traffic;
 use config::{Entry as _, Paths, SyncJobConfig};
 use formats::{CryptKey, Upid};
 use replication::{Event, Monitor, Problem, Report, RunControl};
-use tasks::TaskStore;
 use tasks::control::Listener;
+use tasks::{TaskStore, now};
 
-pub(crate) use self::attempts::random;
 pub(crate) use self::journal::{Journal, Names};
-pub(crate) use self::outcome::{last_words, task_end};
+pub(crate) use self::outcome::task_end;
 pub(crate) use self::steering::Steering;
 
 use self::outcome::Outcome;
@@ -107,6 +109,7 @@ impl Run<'_> {
             Kind::Stored => config::sync_jobs::check(self.paths, self.job)?,
             Kind::Adhoc => self.job.check()?,
         }
+        self.this_run.check(self.job)?;
         Ok(config::encryption_keys::of_job(self.paths, self.job)?)
     }
 
@@ -125,7 +128,14 @@ impl Run<'_> {
         };
         let states = JobStates::new(self.paths);
         let tasks = TaskStore::new(self.paths);
-        outcome::settle_dead_locked(&states, &tasks, self.job, random());
+        match outcome::settle_dead_locked(&states, &tasks, self.job, now(), random()) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!("the last run of job '{id}' died");
+                drop(tasks.reap()); // those that it leaves are listed as what they are
+            }
+            Err(error) => tracing::warn!(error = crate::chain(&error), "the last run of job '{id}' is forgotten"),
+        }
         let request = tasks.take_request(id).unwrap_or_else(|error| {
             tracing::warn!(error = crate::chain(&error), "a request for a run of job '{id}' is left alone");
             None

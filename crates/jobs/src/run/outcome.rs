@@ -1,13 +1,12 @@
 //! What stays of a run: the state of its job, and when it is tried again.
 
-use config::{Paths, SyncJobConfig};
+use config::{ConfigError, Paths, SyncJobConfig};
 use formats::Upid;
 use replication::{Report, RunResult};
 use tasks::{TaskEnd, TaskStatus, TaskStore, now};
 
 use super::attempts::Attempts;
-use crate::error::JobError;
-use crate::lock::{JobLock, JobLockError};
+use crate::lock::JobLock;
 use crate::report::JobReport;
 use crate::state::{EndState, JobState, JobStates};
 
@@ -75,50 +74,46 @@ fn end_state(end: &TaskEnd, endtime: i64) -> EndState {
     }
 }
 
-/// Settles a run of `job` that died: its state says that it runs, and nobody does. Its end is what the last line of its log
-/// says, else not known; unless it ended well, it is tried again. Returns the state, as it is now.
-///
-/// # Errors
-/// The job's lock cannot be used, or its state cannot be read. A job that runs is no error.
-pub fn settle_dead(paths: &Paths, job: &SyncJobConfig, random: f64) -> Result<Option<JobState>, JobError> {
-    let states = JobStates::new(paths);
-    let state = states.load(&job.id)?;
-    if !matches!(state, Some(JobState::Started { .. })) {
-        return Ok(state);
-    }
-    match JobLock::of(paths, &job.id) {
-        Err(JobLockError::Running { .. }) => return Ok(state),
-        Err(error) => return Err(error.into()),
-        Ok(_lock) => settle_dead_locked(&states, &TaskStore::new(paths), job, random),
-    }
-    Ok(states.load(&job.id)?)
-}
-
-/// How a run ended that did not get to write it down.
-pub(crate) fn last_words(tasks: &TaskStore, upid: &Upid) -> EndState {
-    // The lock of the log can outlive that of the job by a moment; a run of the job it is not, in any case.
-    match tasks.status(upid) {
-        Ok(Some(TaskStatus::Stopped { endtime, end })) => end_state(&end, endtime.unwrap_or(upid.start_time)),
+/// How a run ended that nobody is at any more, by what is known of its task.
+pub(crate) fn end_of_dead(status: Option<TaskStatus>, upid: &Upid) -> EndState {
+    match status {
+        Some(TaskStatus::Stopped { endtime, end }) => end_state(&end, endtime.unwrap_or(upid.start_time)),
         _ => EndState::Unknown { endtime: upid.start_time },
     }
 }
 
+/// Settles a run of `job` that died: its state says that it runs, and nobody does. Its end is what the last line of its log
+/// says, else not known; unless it ended well, it is tried again. Returns whether there was one.
+///
+/// # Errors
+/// The job's state cannot be read. A job that runs is no error.
+pub fn settle_dead(paths: &Paths, job: &SyncJobConfig, now: i64, random: f64) -> Result<bool, ConfigError> {
+    let states = JobStates::new(paths);
+    if !matches!(states.load(&job.id)?, Some(JobState::Started { .. })) {
+        return Ok(false);
+    }
+    let Ok(_lock) = JobLock::of(paths, &job.id) else { return Ok(false) };
+    settle_dead_locked(&states, &TaskStore::new(paths), job, now, random)
+}
+
 /// As [`settle_dead`], by who holds the job's lock.
-pub(crate) fn settle_dead_locked(states: &JobStates, tasks: &TaskStore, job: &SyncJobConfig, random: f64) {
-    let Ok(Some(JobState::Started { upid })) = states.load(&job.id) else { return };
-    let state = last_words(tasks, &upid);
+pub(crate) fn settle_dead_locked(
+    states: &JobStates,
+    tasks: &TaskStore,
+    job: &SyncJobConfig,
+    now: i64,
+    random: f64,
+) -> Result<bool, ConfigError> {
+    let Some(JobState::Started { upid }) = states.load(&job.id)? else { return Ok(false) };
+    let state = end_of_dead(tasks.status(&upid).unwrap_or(None), &upid);
     let attempts = states.attempts(&job.id).unwrap_or_default();
     let attempts = match state.is_good() {
         true => attempts.after_good(state.endtime()),
-        false => attempts.after_failure(job, now(), true, random),
+        false => attempts.after_failure(job, now, true, random),
     };
-    tracing::warn!(%upid, "a run of job '{}' died; it is tried again", job.id);
-    keep(states, job, &attempts);
-    let outcome = Outcome { states, job, upid: upid.clone() };
-    outcome.save(&JobState::Finished { upid, state, updated: None });
-    if let Err(error) = tasks.reap() {
-        tracing::warn!(error = crate::chain(&error), "tasks that died stay in the list of those that run");
-    }
+    states.save_attempts(&job.id, &attempts)?;
+    states.save(&job.id, &JobState::Finished { upid, state, updated: None })?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -139,17 +134,20 @@ mod tests {
         // One without a log, as after a loss of power.
         let lost = upid("lost");
         states.save(&job.id, &JobState::Started { upid: lost.clone() }).unwrap();
-        let state = settle_dead(&paths, &job, 0.5).unwrap().unwrap();
+        assert!(settle_dead(&paths, &job, 1000, 0.5).unwrap());
         let unknown = EndState::Unknown { endtime: lost.start_time };
+        let state = states.load(&job.id).unwrap().unwrap();
         assert_eq!(state, JobState::Finished { upid: lost, state: unknown, updated: None });
         let attempts = states.attempts(&job.id).unwrap();
-        assert!(attempts.failures == 1 && attempts.retry_at.is_some(), "{attempts:?}");
+        assert_eq!((attempts.failures, attempts.retry_at), (1, Some(1030)));
+        assert!(!settle_dead(&paths, &job, 1000, 0.5).unwrap(), "once");
 
         // One that had said its last word.
         let done = upid("done");
         tasks.start(done.clone()).finish(TaskEnd::Ok);
         states.save(&job.id, &JobState::Started { upid: done }).unwrap();
-        let state = settle_dead(&paths, &job, 0.5).unwrap().unwrap();
+        assert!(settle_dead(&paths, &job, 1000, 0.5).unwrap());
+        let state = states.load(&job.id).unwrap().unwrap();
         assert!(matches!(state, JobState::Finished { state: EndState::Ok { .. }, .. }), "{state:?}");
         assert_eq!(states.attempts(&job.id).unwrap().retry_at, None);
 
@@ -157,6 +155,7 @@ mod tests {
         let started = JobState::Started { upid: upid("running") };
         let _lock = JobLock::of(&paths, &job.id).unwrap();
         states.save(&job.id, &started).unwrap();
-        assert_eq!(settle_dead(&paths, &job, 0.5).unwrap(), Some(started));
+        assert!(!settle_dead(&paths, &job, 1000, 0.5).unwrap());
+        assert_eq!(states.load(&job.id).unwrap(), Some(started));
     }
 }

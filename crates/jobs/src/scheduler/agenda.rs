@@ -17,7 +17,7 @@ use super::memory::Memory;
 use super::notes::Notes;
 use crate::conditions::{Surroundings, unmet};
 use crate::lock::{JobLock, JobLockError};
-use crate::run::{Attempts, last_words};
+use crate::run::{Attempts, end_of_dead};
 use crate::state::{EndState, JobState, JobStates};
 use crate::sync::chain;
 
@@ -123,16 +123,16 @@ impl Agenda {
             }
         }
         let memory = Memory::observe(notes.jobs.get(&job.id), &job, state.as_ref(), edited, self.now);
-        let attempts = states.attempts(&job.id).unwrap_or_else(|error| {
+        let kept = states.attempts(&job.id).unwrap_or_else(|error| {
             self.problems.push(chain(&error));
             Attempts::default()
         });
         let requested = self.requests.iter().any(|(id, _)| *id == job.id);
         self.facts.push(JobFacts {
             memory,
-            failures: attempts.failures,
-            retry_at: attempts.retry_at,
-            last_good: attempts.last_good.or_else(|| last_good(state.as_ref())),
+            failures: kept.failures,
+            retry_at: kept.retry_at,
+            last_good: kept.last_good.or_else(|| last_good(state.as_ref())),
             requested,
             running,
             conditions: if job.run_when.is_empty() { Conditions::Met } else { Conditions::Unknown },
@@ -180,14 +180,15 @@ fn edited(paths: &Paths) -> Option<i64> {
 
 /// How a run ended whose job says that it runs; `None` if it does.
 fn death(paths: &Paths, tasks: &TaskStore, job: &JobId, upid: &Upid) -> Option<EndState> {
-    if matches!(tasks.status(upid), Ok(Some(TaskStatus::Running))) {
+    let status = tasks.status(upid).unwrap_or(None);
+    if status == Some(TaskStatus::Running) {
         return None;
     }
     // A run whose log could not be made holds the lock of the job all the same.
     if let Err(JobLockError::Running { .. }) = JobLock::of(paths, job) {
         return None;
     }
-    Some(last_words(tasks, upid))
+    Some(end_of_dead(status, upid))
 }
 
 fn last_good(state: Option<&JobState>) -> Option<i64> {

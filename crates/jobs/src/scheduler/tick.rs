@@ -149,10 +149,11 @@ impl Tick<'_> {
     /// changed.
     fn settle(&self, agenda: &Agenda, report: &mut TickReport) -> bool {
         let states = JobStates::new(self.paths);
-        for one in agenda.facts.iter().filter(|one| agenda.died.contains(&one.job.id)) {
-            match settle_dead(self.paths, &one.job, random()) {
-                Ok(Some(JobState::Started { .. })) => {} // it began just now
-                Ok(_) => report.died.push(one.job.id.clone()),
+        for id in &agenda.died {
+            let Some(one) = agenda.facts.iter().find(|one| one.job.id == *id) else { continue };
+            match settle_dead(self.paths, &one.job, agenda.now, random()) {
+                Ok(true) => report.died.push(id.clone()),
+                Ok(false) => {}
                 Err(error) => report.problems.push(chain(&error)),
             }
         }

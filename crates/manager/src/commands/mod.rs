@@ -9,6 +9,7 @@ use crate::outcome::Outcome;
 pub(crate) mod acl;
 pub(crate) mod backup;
 pub(crate) mod cert;
+pub(crate) mod config;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
@@ -37,15 +38,15 @@ pub(crate) enum Command {
     /// Manage and run sync jobs
     #[command(subcommand, name = "sync-job")]
     SyncJob(Box<sync_job::Command>),
+    /// Look at and steer runs that are under way
+    #[command(subcommand)]
+    Job(job::Command),
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
     /// Start jobs by themselves, and see when and why
     #[command(subcommand)]
     Scheduler(scheduler::Command),
-    /// Look at and steer runs that are under way
-    #[command(subcommand)]
-    Job(job::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// Look at the certificate of this server
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Check the configuration, take over that of a stock server, or write one for it
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Command {
@@ -87,9 +91,9 @@ impl Command {
             Self::Datastore(command) => command.run(ctx),
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
+            Self::Job(command) => command.run(ctx),
             Self::Schedule(command) => command.run(ctx),
             Self::Scheduler(command) => command.run(ctx),
-            Self::Job(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),
@@ -102,6 +106,7 @@ impl Command {
             Self::User(command) => command.run(ctx),
             Self::Acl(command) => command.run(ctx),
             Self::Cert(command) => command.run(ctx),
+            Self::Config(command) => command.run(ctx),
         }
     }
 

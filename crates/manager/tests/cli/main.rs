@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup_restore;
+mod completion;
+mod configuration;
 mod host;
 mod keys;
 mod rules;

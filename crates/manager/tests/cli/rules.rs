@@ -184,3 +184,104 @@ fn a_manifest_that_cannot_be_read_is_no_absence() {
     assert!(answer.stdout.contains("removed:   0 snapshots"), "{answer:?}");
     assert_eq!(host.snapshots("far", ""), kept);
 }
+
+#[test]
+fn a_move_empties_the_source_but_for_what_is_protected_and_its_dry_run_says_so() {
+    let host = host_with(3, &["--transfer-mode", "move"]);
+    assert_eq!(host.json(&["sync-job", "show", "copy"])["transfer-mode"], "move");
+    let protected = format!("near/host/test/{}/.protected", time(2));
+    std::fs::write(host.path(protected), b"").unwrap();
+
+    let plan = host.json(&["sync-job", "run", "copy", "--dry-run"]);
+    assert_eq!((&plan["snapshots-copied"], &plan["snapshots-moved"]), (&3.into(), &2.into()), "{plan}");
+    let snapshots = &plan["plan"]["namespaces"][0]["groups"][0]["snapshots"];
+    assert_eq!(
+        (&snapshots[0]["at-source"], &snapshots[1]["at-source"]),
+        (&"removed".into(), &"stays".into()),
+        "{plan}"
+    );
+    assert_eq!(snapshots[1]["at-source-reason"], "protected at the source");
+    let text = host.ok(&["sync-job", "run", "copy", "--dry-run"]);
+    assert!(text.contains("at the source: stays (protected at the source)"), "{text}");
+    assert!(text.contains("to move:   2 snapshots"), "{text}");
+    assert_eq!(host.snapshots("near", "").len(), 3);
+
+    let report = host.json(&["sync-job", "run", "copy"]);
+    assert_eq!((&report["result"], &report["snapshots-moved"]), (&"ok".into(), &2.into()), "{report}");
+    assert_eq!(host.snapshots("near", ""), [format!("host/test/{}", time(2))]);
+    assert_eq!(host.snapshots("far", "").len(), 3);
+    assert!(host.ok(&["sync-job", "run", "copy"]).contains("nothing to do"));
+
+    for words in [&["--remove-vanished"][..], &["--max-removals", "3"]] {
+        let answer = host.run(&[&["sync-job", "update", "copy"], words].concat());
+        assert_eq!(answer.code, 2, "{answer:?}");
+    }
+    let answer = host.run(&["sync-job", "run", "copy", "--allow-removals"]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.stderr.contains("allow-removals"), "{answer:?}");
+}
+
+#[test]
+fn a_move_leaves_a_read_only_source_alone() {
+    let host = host_with(1, &["--transfer-mode", "move"]);
+    host.ok(&["datastore", "update", "near", "--maintenance-mode", "read-only"]);
+
+    let answer = host.run(&["sync-job", "run", "copy"]);
+
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.stdout.contains("maintenance"), "{answer:?}");
+    host.ok(&["sync-job", "update", "copy", "--transfer-mode", "copy"]);
+    host.ok(&["sync-job", "run", "copy"]);
+}
+
+#[test]
+fn protection_follows_the_source_on_request() {
+    let host = host_with(2, &[]);
+    host.ok(&["sync-job", "run", "copy"]);
+    std::fs::write(host.path(format!("near/host/test/{}/.protected", time(1))), b"").unwrap();
+    host.ok(&["sync-job", "run", "copy"]);
+    let there = host.path(format!("far/host/test/{}/.protected", time(1)));
+    assert!(!there.exists());
+
+    host.ok(&["sync-job", "update", "copy", "--sync-metadata"]);
+    assert_eq!(host.json(&["sync-job", "show", "copy"])["sync-metadata"], true);
+    let text = host.ok(&["sync-job", "run", "copy", "--dry-run"]);
+    assert!(text.contains("update") && text.contains("(sync-metadata); protected"), "{text}");
+    assert!(!there.exists());
+    let report = host.json(&["sync-job", "run", "copy"]);
+
+    assert_eq!((&report["result"], &report["snapshots-refreshed"]), (&"ok".into(), &1.into()), "{report}");
+    assert!(there.exists());
+}
+
+#[test]
+fn a_job_explains_what_it_does_with_one_snapshot_rule_by_rule() {
+    let host = host_with(3, &["--transfer-last", "1", "--remote-ns", "a"]);
+    for day in 1..=2 {
+        host.backup("near", "a", &time(day), &noise(1000, day.into()));
+    }
+    let snapshot = |day| format!("host/test/{}", time(day));
+
+    let told = host.json(&["sync-job", "explain", "copy", &snapshot(1)]);
+    assert_eq!((&told["source-ns"], &told["target-ns"]), (&"a".into(), &"".into()), "{told}");
+    assert_eq!(
+        (&told["action"], &told["at-source"], &told["at-target"]),
+        (&"skip".into(), &"finished".into(), &"absent".into())
+    );
+    let rules = told["rules"].as_array().unwrap();
+    let decided: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "decided").collect();
+    assert_eq!((rules.len(), decided.len()), (17, 1), "{told}");
+    assert_eq!(decided[0]["rule"], "transfer-last");
+    assert!(told["remedy"].as_str().unwrap().contains("transfer-last"));
+
+    let text = host.ok(&["sync-job", "explain", "copy", &snapshot(2), "--ns", "a"]);
+    assert!(text.contains("transfer-last    passed"), "{text}");
+    assert!(text.contains("result:    copy - not yet at the target"), "{text}");
+    let outside = host.ok(&["sync-job", "explain", "copy", &snapshot(3), "--ns", ""]);
+    assert!(outside.contains("the job begins at namespace `a`"), "{outside}");
+
+    let nowhere = host.run(&["sync-job", "explain", "copy", &snapshot(3)]);
+    assert_eq!(nowhere.code, 1, "{nowhere:?}");
+    assert!(nowhere.stderr.contains(&format!("the nearest of its group: {}", time(2))), "{nowhere:?}");
+    assert_eq!(host.snapshots("far", ""), [""; 0]);
+}

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use crate::host::{Host, noise};
 
 const MIB: usize = 1 << 20;
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "result",
     "upid",
     "snapshots-copied",
     "snapshots-refreshed",
     "snapshots-skipped",
     "snapshots-removed",
+    "snapshots-moved",
     "chunks-transferred",
     "chunks-reused",
     "bytes-transferred",

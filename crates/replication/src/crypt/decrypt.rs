@@ -158,6 +158,40 @@ impl Target for DecryptingTarget {
         self.inner.open_copy(namespace, snapshot).await
     }
 
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        self.inner.read_back(namespace, snapshot).await
+    }
+
+    async fn set_notes(&self, namespace: &Namespace, snapshot: &SnapshotId, notes: &str) -> Result<(), EndError> {
+        self.inner.set_notes(namespace, snapshot, notes).await
+    }
+
+    async fn set_protected(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        protected: bool,
+    ) -> Result<(), EndError> {
+        self.inner.set_protected(namespace, snapshot, protected).await
+    }
+
+    async fn set_group_notes(&self, namespace: &Namespace, group: &GroupId, notes: &str) -> Result<(), EndError> {
+        self.inner.set_group_notes(namespace, group, notes).await
+    }
+
+    async fn add_client_log(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        encoded: Bytes,
+    ) -> Result<(), EndError> {
+        self.inner.add_client_log(namespace, snapshot, encoded).await
+    }
+
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         self.inner.remove_snapshot(namespace, snapshot).await
     }

@@ -205,6 +205,22 @@ impl Source for EncryptingSource {
         }
         Ok(Some(if encrypted == files.len() { open } else { Box::new(PartlyEncrypted(open)) }))
     }
+
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError> {
+        self.inner.notes(namespace, snapshot).await
+    }
+
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError> {
+        self.inner.group_notes(namespace, group).await
+    }
+
+    async fn may_remove(&self, namespace: &Namespace, group: &GroupId) -> Result<(), EndError> {
+        self.inner.may_remove(namespace, group).await
+    }
+
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        self.inner.remove_moved(namespace, snapshot).await
+    }
 }
 
 /// A plain snapshot in its encrypted form.

@@ -10,8 +10,10 @@ use formats::{ArchiveName, AuthId, DataBlob, GroupId, ListingFingerprint, Manife
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
+use super::remote_source::became_protected;
 use super::{is_busy, while_busy};
 use crate::error::EndError;
+use crate::notes::ListedNotes;
 use crate::traits::{ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source};
 use crate::verify::blocking;
 
@@ -23,13 +25,20 @@ type Visible = dyn Fn(&Namespace, &GroupInfo) -> bool + Send + Sync;
 pub struct LocalSource {
     store: Datastore,
     visible: Option<Arc<Visible>>,
+    removable: Option<Arc<Visible>>,
     pace: Option<Arc<Traffic>>,
 }
 
 impl LocalSource {
     /// Makes a source of every group in `store`.
     pub fn new(store: Datastore) -> Self {
-        Self { store, visible: None, pace: None }
+        Self { store, visible: None, removable: None, pace: None }
+    }
+
+    /// Restricts a move to the groups that `removable` lets pass: those in which the identity of the job may remove.
+    #[must_use]
+    pub fn removing_only(self, removable: impl Fn(&Namespace, &GroupInfo) -> bool + Send + Sync + 'static) -> Self {
+        Self { removable: Some(Arc::new(removable)), ..self }
     }
 
     /// Holds the chunks read to the rates of `pace`, for a copy to another datastore of this machine.
@@ -71,7 +80,8 @@ pub(super) async fn groups(store: &Datastore, namespace: &Namespace) -> Result<V
             .into_iter()
             .map(|id| {
                 let owner = store.owner(&namespace, &id).ok();
-                GroupInfo { id, owner }
+                let notes = ListedNotes::whole(store.group_notes(&namespace, &id).unwrap_or_default());
+                GroupInfo { id, owner, notes }
             })
             .collect())
     })
@@ -129,7 +139,7 @@ impl Viewer for Filtered {
     }
 
     fn sees_group(&self, ns: &Namespace, group: &GroupId, owner: Option<&AuthId>) -> bool {
-        let info = || GroupInfo { id: group.clone(), owner: owner.cloned() };
+        let info = || GroupInfo { id: group.clone(), owner: owner.cloned(), notes: ListedNotes::default() };
         self.0.as_ref().is_none_or(|visible| visible(ns, &info()))
     }
 }
@@ -137,6 +147,7 @@ impl Viewer for Filtered {
 fn describe(info: &mut SnapshotInfo, manifest: &Manifest) {
     info.verified = manifest.verify_state().map(|state| state.state);
     info.fully_encrypted = manifest.is_fully_encrypted();
+    info.notes = ListedNotes::whole(manifest.notes().unwrap_or_default());
     info.size = Some(manifest.files.iter().fold(0, |sum, file| sum.saturating_add(file.size)));
 }
 
@@ -178,22 +189,70 @@ impl Source for LocalSource {
         namespace: &Namespace,
         snapshot: &SnapshotId,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
-        // Who holds it may be removing it: then it is gone in a moment.
+        open(&self.store, namespace, snapshot, self.pace.as_ref()).await
+    }
+
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError> {
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        let (manifest, _) = blocking(move || store.manifest(&ns, &id)).await??;
+        Ok(manifest.notes().unwrap_or_default().to_owned())
+    }
+
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError> {
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), group.clone());
+        Ok(blocking(move || store.group_notes(&ns, &id)).await??)
+    }
+
+    async fn may_remove(&self, namespace: &Namespace, group: &GroupId) -> Result<(), EndError> {
+        let Some(removable) = &self.removable else { return Ok(()) };
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), group.clone());
+        let owner = blocking(move || store.owner(&ns, &id)).await?.ok();
+        let info = GroupInfo { id: group.clone(), owner, notes: ListedNotes::default() };
+        if removable(namespace, &info) {
+            return Ok(());
+        }
+        Err(EndError::skip("the job's owner may not remove snapshots of it at the source, so none is moved").with_hint(
+            format!(
+                "give the owner of the job Datastore.Prune (DatastorePowerUser) on datastore `{}` if it owns the group, \
+                 else Datastore.Modify (DatastoreAdmin); or choose another transfer-mode",
+                self.store.name()
+            ),
+        ))
+    }
+
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         while_busy(is_busy, || async {
             let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
-            match blocking(move || LocalSnapshot::open(store, ns, id)).await? {
-                Ok(open) => {
-                    Ok(Some(Box::new(LocalSnapshot { pace: self.pace.clone(), ..open }) as Box<dyn OpenSnapshot>))
-                }
-                Err(error) if error.is_not_found() => Ok(None),
-                Err(error) if error.is_corrupt() => {
-                    Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
-                }
-                Err(error) => Err(error.into()),
+            match blocking(move || store.remove_snapshot(&ns, &id, false)).await? {
+                Err(error) if error.is_protected() => Err(became_protected().caused_by(error)),
+                Err(error) if !error.is_not_found() => Err(error.into()),
+                _ => Ok(()),
             }
         })
         .await
     }
+}
+
+/// Opens a snapshot of a datastore for reading; its chunks are held to the rates of `pace`.
+pub(super) async fn open(
+    store: &Datastore,
+    namespace: &Namespace,
+    snapshot: &SnapshotId,
+    pace: Option<&Arc<Traffic>>,
+) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+    // Who holds it may be removing it: then it is gone in a moment.
+    while_busy(is_busy, || async {
+        let (store, ns, id) = (store.clone(), namespace.clone(), snapshot.clone());
+        match blocking(move || LocalSnapshot::open(store, ns, id)).await? {
+            Ok(open) => Ok(Some(Box::new(LocalSnapshot { pace: pace.cloned(), ..open }) as Box<dyn OpenSnapshot>)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_corrupt() => {
+                Err(EndError::skip("its manifest cannot be read").caused_by(error).with_hint("verify the snapshot"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
 }
 
 /// An open snapshot of a datastore; holds its shared lock.

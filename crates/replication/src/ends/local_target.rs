@@ -219,6 +219,57 @@ impl Target for LocalTarget {
         LocalProbe::open(self, asked).await
     }
 
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        local_source::open(&self.store, namespace, snapshot, None).await
+    }
+
+    async fn set_notes(&self, namespace: &Namespace, snapshot: &SnapshotId, notes: &str) -> Result<(), EndError> {
+        let (store, ns, id, notes) = (self.store.clone(), namespace.clone(), snapshot.clone(), notes.to_owned());
+        let set = move || {
+            store.update_manifest(&ns, &id, |manifest| {
+                manifest.set_notes(&notes);
+                Ok(())
+            })
+        };
+        Ok(blocking(set).await??)
+    }
+
+    async fn set_protected(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        protected: bool,
+    ) -> Result<(), EndError> {
+        while_busy(is_busy, || async {
+            let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+            Ok(blocking(move || store.set_protected(&ns, &id, protected)).await??)
+        })
+        .await
+    }
+
+    async fn set_group_notes(&self, namespace: &Namespace, group: &GroupId, notes: &str) -> Result<(), EndError> {
+        while_busy(is_busy, || async {
+            let (store, ns, id, notes) = (self.store.clone(), namespace.clone(), group.clone(), notes.to_owned());
+            Ok(blocking(move || store.set_group_notes(&ns, &id, &notes)).await??)
+        })
+        .await
+    }
+
+    async fn add_client_log(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        encoded: Bytes,
+    ) -> Result<(), EndError> {
+        let log = DataBlob::parse(encoded).map_err(|error| EndError::skip("the log is no blob").caused_by(error))?;
+        let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
+        Ok(blocking(move || store.store_client_log(&ns, &id, &log)).await??)
+    }
+
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         let (store, ns, id) = (self.store.clone(), namespace.clone(), snapshot.clone());
         Ok(blocking(move || store.remove_snapshot(&ns, &id, false)).await??)

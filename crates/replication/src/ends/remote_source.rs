@@ -1,5 +1,6 @@
 //! Reading a datastore of a remote.
 
+use api_types::GroupListItem;
 use api_types::protocol::LISTING_FINGERPRINT;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use futures_util::stream::{self, BoxStream};
 
 use super::while_busy;
 use crate::error::{EndError, ErrorClass};
+use crate::notes::ListedNotes;
 use crate::traits::{
     CHUNK_OVERHEAD, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source, max_file_len,
 };
@@ -70,7 +72,12 @@ pub(super) async fn groups(
     namespace: &Namespace,
 ) -> Result<Vec<GroupInfo>, EndError> {
     let listed = remote.groups(store, namespace).await?;
-    Ok(listed.into_iter().map(|item| GroupInfo { id: item.group(), owner: item.owner }).collect())
+    let info = |item: GroupListItem| GroupInfo {
+        id: item.group(),
+        notes: ListedNotes::of_comment(item.comment.as_deref()),
+        owner: item.owner,
+    };
+    Ok(listed.into_iter().map(info).collect())
 }
 
 /// Lists snapshots.
@@ -120,6 +127,7 @@ fn describe_item(item: &api_types::SnapshotListItem) -> SnapshotInfo {
             .filter(|file| of_data(&file.filename))
             .all(|file| file.crypt_mode == Some(CryptMode::Encrypt));
     info.size = item.size;
+    info.notes = ListedNotes::of_comment(item.comment.as_deref());
     info
 }
 
@@ -157,27 +165,100 @@ impl Source for RemoteSource {
         namespace: &Namespace,
         snapshot: &SnapshotId,
     ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
-        let opened = while_busy(ClientError::is_busy, || self.remote.reader(&self.store, namespace, snapshot)).await;
-        let session = match opened {
-            Ok(session) => session,
-            Err(error) => {
-                // The answer for a snapshot that is gone is that for one we may not read; the list tells them apart.
-                let refused = matches!(error.status(), Some(400 | 404));
-                let left = if refused { self.snapshots(namespace, &snapshot.group).await.ok() } else { None };
-                let gone = left.is_some_and(|list| !list.iter().any(|info| info.id == *snapshot));
-                return if gone { Ok(None) } else { Err(error.into()) };
-            }
-        };
-        let Some(bytes) = session.download(MANIFEST_NAME, MAX_MANIFEST).await? else { return Ok(None) };
-        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
-            EndError::skip("its manifest cannot be read")
-                .caused_by(error)
-                .with_hint("verify the snapshot at the source; nothing of it was copied")
-        };
-        let blob = DataBlob::parse(bytes).map_err(|error| unreadable(error.into()))?;
-        let manifest = Manifest::parse_blob(&blob).map_err(|error| unreadable(error.into()))?;
-        Ok(Some(Box::new(RemoteSnapshot { session, manifest, blob })))
+        open(&self.remote, &self.store, namespace, snapshot).await
     }
+
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError> {
+        Ok(self.remote.notes(&self.store, namespace, snapshot).await?)
+    }
+
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError> {
+        Ok(self.remote.group_notes(&self.store, namespace, group).await?)
+    }
+
+    async fn may_remove(&self, namespace: &Namespace, group: &GroupId) -> Result<(), EndError> {
+        may_remove(&self.remote, &self.store, namespace, group).await
+    }
+
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        let remove = || self.remote.delete_snapshot(&self.store, namespace, snapshot);
+        let Err(error) = while_busy(ClientError::is_busy, remove).await else { return Ok(()) };
+        // Protected, in use and gone are one answer; the list tells the last one apart.
+        if error.status() == Some(400)
+            && let Ok(list) = self.snapshots(namespace, &snapshot.group).await
+        {
+            match list.into_iter().find(|info| info.id == *snapshot) {
+                None => return Ok(()),
+                Some(info) if info.protected => return Err(became_protected().caused_by(error)),
+                Some(_) => {}
+            }
+        }
+        Err(error.into())
+    }
+}
+
+/// What a move meets when somebody protects a snapshot meanwhile.
+pub(super) fn became_protected() -> EndError {
+    EndError::skip("it was copied, but it is protected at the source by now, so it stays there")
+}
+
+/// Asks the remote whether we may remove snapshots of a group there. One that does not say lets the removal itself tell.
+async fn may_remove(
+    remote: &Remote,
+    store: &StoreName,
+    namespace: &Namespace,
+    group: &GroupId,
+) -> Result<(), EndError> {
+    let path =
+        if namespace.is_root() { format!("/datastore/{store}") } else { format!("/datastore/{store}/{namespace}") };
+    let Ok(permissions) = remote.permissions(Some(&path)).await else { return Ok(()) };
+    let held = |privilege: &str| permissions.get(&path).is_some_and(|held| held.contains_key(privilege));
+    if held("Datastore.Modify") {
+        return Ok(());
+    }
+    let who = remote.auth_id();
+    let owner = || async {
+        let listed = groups(remote, store, namespace).await.ok()?;
+        listed.into_iter().find(|info| info.id == *group)?.owner
+    };
+    if held("Datastore.Prune") && owner().await.is_none_or(|owner| who.owns(&owner)) {
+        return Ok(());
+    }
+    Err(EndError::skip(format!("{who} may not remove snapshots of it at the source, so none is moved")).with_hint(
+        format!(
+            "there: give {who} Datastore.Prune (DatastorePowerUser) on {path} if it owns the group, else \
+             Datastore.Modify (DatastoreAdmin); or choose another transfer-mode"
+        ),
+    ))
+}
+
+/// Opens a snapshot of a remote for reading.
+pub(super) async fn open(
+    remote: &Remote,
+    store: &StoreName,
+    namespace: &Namespace,
+    snapshot: &SnapshotId,
+) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+    let opened = while_busy(ClientError::is_busy, || remote.reader(store, namespace, snapshot)).await;
+    let session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            // The answer for a snapshot that is gone is that for one we may not read; the list tells them apart.
+            let refused = matches!(error.status(), Some(400 | 404));
+            let left = if refused { snapshots(remote, store, namespace, &snapshot.group).await.ok() } else { None };
+            let gone = left.is_some_and(|list| !list.iter().any(|info| info.id == *snapshot));
+            return if gone { Ok(None) } else { Err(error.into()) };
+        }
+    };
+    let Some(bytes) = session.download(MANIFEST_NAME, MAX_MANIFEST).await? else { return Ok(None) };
+    let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
+        EndError::skip("its manifest cannot be read")
+            .caused_by(error)
+            .with_hint("verify the snapshot at the source; nothing of it was copied")
+    };
+    let blob = DataBlob::parse(bytes).map_err(|error| unreadable(error.into()))?;
+    let manifest = Manifest::parse_blob(&blob).map_err(|error| unreadable(error.into()))?;
+    Ok(Some(Box::new(RemoteSnapshot { session, manifest, blob })))
 }
 
 /// An open reader session.

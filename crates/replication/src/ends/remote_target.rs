@@ -19,8 +19,8 @@ use super::while_busy;
 use crate::error::EndError;
 use crate::rehearsal::{Probe, Probing};
 use crate::traits::{
-    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, Removed, SnapshotInfo, SnapshotSink, Target,
-    max_file_len,
+    ArchiveHandle, ArchiveLayout, ChunkRef, GroupInfo, Inventoried, OpenSnapshot, Removed, SnapshotInfo, SnapshotSink,
+    Target, max_file_len,
 };
 
 /// The oldest server that knows namespaces.
@@ -135,6 +135,42 @@ impl Target for RemoteTarget {
             return Ok(None);
         }
         Ok(Some(Box::new(RemoteProbe::open(self, asked).await?)))
+    }
+
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        remote_source::open(&self.remote, &self.store, namespace, snapshot).await
+    }
+
+    async fn set_notes(&self, namespace: &Namespace, snapshot: &SnapshotId, notes: &str) -> Result<(), EndError> {
+        Ok(self.remote.set_notes(&self.store, namespace, snapshot, notes).await?)
+    }
+
+    async fn set_protected(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        protected: bool,
+    ) -> Result<(), EndError> {
+        let set = || self.remote.set_protected(&self.store, namespace, snapshot, protected);
+        Ok(while_busy(ClientError::is_busy, set).await?)
+    }
+
+    async fn set_group_notes(&self, namespace: &Namespace, group: &GroupId, notes: &str) -> Result<(), EndError> {
+        let set = || self.remote.set_group_notes(&self.store, namespace, group, notes);
+        Ok(while_busy(ClientError::is_busy, set).await?)
+    }
+
+    async fn add_client_log(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        encoded: Bytes,
+    ) -> Result<(), EndError> {
+        Ok(self.remote.upload_client_log(&self.store, namespace, snapshot, encoded).await?)
     }
 
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {

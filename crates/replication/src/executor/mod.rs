@@ -13,8 +13,10 @@
 
 mod admission;
 mod archive;
+mod beside;
 mod group;
 mod ledger;
+mod moving;
 mod order;
 mod pairs;
 mod refresh;
@@ -22,6 +24,7 @@ mod snapshot;
 
 pub(crate) use self::snapshot::{check_blob, check_index};
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,55 +35,14 @@ use self::admission::Admission;
 use self::ledger::Ledger;
 use crate::control::RunControl;
 use crate::error::{EndError, ErrorClass};
-use crate::inventory::{Inventory, place};
+use crate::inventory::place;
 use crate::options::{JobOptions, TransferOrder};
 use crate::patience::Tries;
 use crate::plan::{Action, GroupPlan, NamespacePlan, Plan, SkipReason, VanishedGroup};
-use crate::planner::plan;
+use crate::prepare::prepare_under;
 use crate::rehearsal::{Forecast, Notes, RehearsalTarget};
-use crate::report::{Event, Monitor, Problem, Removal, Report, Silent};
-use crate::traits::{Source, Target};
-
-/// Takes the inventory of both ends and plans.
-///
-/// # Errors
-/// A listing without which nothing can be planned. Lesser ones are errors inside the plan.
-pub async fn prepare(
-    options: &JobOptions,
-    source: &Arc<dyn Source>,
-    target: &Arc<dyn Target>,
-) -> Result<Plan, EndError> {
-    prepare_under(options, source, target, &RunControl::new(), &Silent).await
-}
-
-async fn prepare_under(
-    options: &JobOptions,
-    source: &Arc<dyn Source>,
-    target: &Arc<dyn Target>,
-    control: &RunControl,
-    monitor: &dyn Monitor,
-) -> Result<Plan, EndError> {
-    let tries = || Tries::new(options.patience, control, monitor);
-    // The first contact with either end. What cannot be reached at all is for the caller to try later.
-    let from = source
-        .namespaces(&options.source_ns, options.max_depth)
-        .await
-        .map_err(|error| error.while_doing(source.describe()))?;
-    let at_target =
-        target.namespaces(&Namespace::root(), None).await.map_err(|error| error.while_doing(target.describe()))?;
-    let mapped: Vec<Namespace> =
-        from.iter().filter_map(|name| name.map_prefix(&options.source_ns, &options.target_ns).ok()).collect();
-    let matter = at_target
-        .into_iter()
-        .filter(|name| mapped.contains(name) || (options.remove_vanished && options.target_ns.contains(name)))
-        .collect();
-
-    let (source_inventory, target_inventory) = tokio::try_join!(
-        Inventory::take(source, from, |group| options.wants(group), tries),
-        Inventory::take(target, matter, |group| options.wants(group), tries),
-    )?;
-    Ok(plan(options, &source_inventory, &target_inventory))
-}
+use crate::report::{Event, Monitor, Problem, Removal, Report};
+use crate::traits::{ChunkRef, Source, Target};
 
 /// Plans and obeys the plan.
 pub async fn run(
@@ -156,6 +118,7 @@ async fn obey(
         ledger: Ledger::default(),
         read_ledger: Ledger::default(),
         rewritten_ledger: Ledger::default(),
+        read_back: Mutex::default(),
         stopped: AtomicBool::new(false),
         rehearsal,
         options: options.clone(),
@@ -266,6 +229,8 @@ struct Engine {
     read_ledger: Ledger,
     /// Of chunks that the target stores under other names.
     rewritten_ledger: Ledger,
+    /// Chunks that were read back from the target and are good.
+    read_back: Mutex<HashSet<ChunkRef>>,
     /// Set by the first error after which nothing else can succeed.
     stopped: AtomicBool,
     /// Of a rehearsal: no chunk and no blob is fetched, what is found is noted.
@@ -274,7 +239,7 @@ struct Engine {
 
 impl Engine {
     fn announce(&self, plan: &Plan) {
-        let work = |action: Action| matches!(action, Action::Copy(_) | Action::Refresh);
+        let work = |action: Action| matches!(action, Action::Copy(_) | Action::Refresh | Action::Update);
         let copies = plan.steps().filter(|step| matches!(step.action, Action::Copy(_)));
         self.monitor.event(Event::Planned {
             groups: plan.busy_groups().count() as u64,

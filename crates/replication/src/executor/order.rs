@@ -27,6 +27,8 @@ pub(super) fn newest_first(jobs: Vec<GroupJob>) -> (Vec<GroupJob>, Vec<GroupJob>
         if let Some(at) = copied {
             let step = job.plan.steps.remove(at);
             let plan = GroupPlan { steps: vec![step], ..job.plan.clone() };
+            // Set with the first part, without which the second is not done.
+            job.plan.notes = false;
             first.push(GroupJob { source_ns: job.source_ns.clone(), target_ns: job.target_ns.clone(), plan });
         }
         if job.plan.is_work() {

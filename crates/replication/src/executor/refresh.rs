@@ -22,11 +22,17 @@ impl Engine {
         };
         let source = open.manifest();
         let expected = self.expect(job, open.as_ref(), sink.as_ref(), false, slot).await?;
+        let existing = sink.existing().cloned();
         if expected.unchanged {
             let log = self.client_log(open.as_ref(), sink.as_ref(), slot).await?;
-            return Ok(if log { SnapshotOutcome::Refreshed } else { SnapshotOutcome::Unchanged });
+            let there = existing.and_then(|blob| Manifest::parse_blob(&blob).ok());
+            let noted = there.and_then(|there| other_notes(source, &there, self.options.sync_metadata));
+            drop(sink);
+            if let Some(notes) = &noted {
+                self.target.set_notes(&job.target_ns, snapshot, notes).await?;
+            }
+            return Ok(if log || noted.is_some() { SnapshotOutcome::Refreshed } else { SnapshotOutcome::Unchanged });
         }
-        let existing = sink.existing().cloned();
         if existing.as_ref().is_some_and(|blob| blob.as_bytes() == open.manifest_blob().as_bytes()) {
             let log = self.client_log(open.as_ref(), sink.as_ref(), slot).await?;
             return Ok(if log { SnapshotOutcome::Refreshed } else { SnapshotOutcome::Unchanged });
@@ -51,7 +57,7 @@ impl Engine {
         }
         let log = self.client_log(open.as_ref(), sink.as_ref(), slot).await?;
         let merged = match &target {
-            Some(target) if !mended => merge(source, target),
+            Some(target) if !mended => merge(source, target, self.options.sync_metadata),
             _ => source.clone(),
         };
         if !mended && target.as_ref().is_some_and(|target| same(&merged, target)) {
@@ -70,7 +76,7 @@ fn same(one: &Manifest, other: &Manifest) -> bool {
 /// Two snapshots of equal time must be the same backup: equal files under the same key.
 ///
 /// `sign-only` and `none` count as equal, since some senders turn the one into the other on the way.
-fn refuse_difference(source: &Manifest, target: &Manifest) -> Result<(), EndError> {
+pub(super) fn refuse_difference(source: &Manifest, target: &Manifest) -> Result<(), EndError> {
     let refuse = |what: String| {
         EndError::skip(what).with_hint(
             "two different backups have the same time; remove or rename one of them, the copy at the target is untouched",
@@ -111,9 +117,9 @@ fn equal_file(one: &FileInfo, other: &FileInfo) -> bool {
 
 /// Joins two manifests of the same backup.
 ///
-/// What the source says about notes and the like holds, and what only the target says stays. A verify state tells of
-/// the chunks beside it, so the target keeps its own, or none: the source's says nothing about the target.
-fn merge(source: &Manifest, target: &Manifest) -> Manifest {
+/// What the source says holds, and what only the target says stays; of the notes see [`other_notes`]. A verify state tells
+/// of the chunks beside it, so the target keeps its own, or none: the source's says nothing about the target.
+fn merge(source: &Manifest, target: &Manifest, in_step: bool) -> Manifest {
     let signed = |manifest: &Manifest| manifest.files.iter().any(|info| info.crypt_mode == CryptMode::SignOnly);
     let mut merged = source.clone();
     merged.clear_verify_state();
@@ -125,5 +131,19 @@ fn merge(source: &Manifest, target: &Manifest) -> Manifest {
     for (key, value) in &target.unprotected {
         merged.unprotected.entry(key.clone()).or_insert_with(|| value.clone());
     }
+    match (other_notes(source, target, in_step), target.notes()) {
+        (Some(notes), _) => merged.set_notes(&notes),
+        (None, Some(notes)) => merged.set_notes(notes),
+        (None, None) => {}
+    }
     merged
+}
+
+/// Returns the notes that a snapshot at the target gets instead of those it has; `None` where it keeps them.
+///
+/// Notes that somebody wrote at the target stay, unless both ends are kept in step: then those of the source hold, also
+/// where it has none.
+pub(super) fn other_notes(source: &Manifest, target: &Manifest, in_step: bool) -> Option<String> {
+    let (theirs, ours) = (source.notes().unwrap_or_default(), target.notes().unwrap_or_default());
+    ((in_step || ours.is_empty()) && theirs != ours).then(|| theirs.to_owned())
 }

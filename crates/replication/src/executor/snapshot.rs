@@ -46,7 +46,14 @@ impl Engine {
         };
         match filled.await {
             Ok(()) => {
-                self.commit(open.manifest(), open.manifest_blob(), sink, slot).await?;
+                // Every byte has just been looked at: what the source says of its own is no reason to copy it again.
+                let failed = self.options.resync_corrupt && has_failed(open.manifest());
+                let (manifest, blob) = changed(open, |manifest| {
+                    if failed {
+                        manifest.clear_verify_state();
+                    }
+                })?;
+                self.commit(&manifest, &blob, sink, slot).await?;
                 Ok(SnapshotOutcome::Copied)
             }
             Err(error) => {
@@ -76,12 +83,18 @@ impl Engine {
         let expected = self.expect(job, open.as_ref(), sink.as_ref(), true, slot).await?;
         let ledger = if expected.rewritten { Ledger::default() } else { self.ledger_for(&self.read_ledger, &expected) };
         self.fill(job, open.as_ref(), sink.as_ref(), &ledger, slot).await?;
-        let mut manifest = open.manifest().clone();
-        let mut blob = open.manifest_blob().clone();
-        if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
-            manifest.clear_verify_state();
-            blob = to_blob(&manifest)?;
-        }
+        // Notes written at the target stay with the snapshot, as on a refresh.
+        let there = sink.existing().and_then(|blob| Manifest::parse_blob(blob).ok());
+        let notes = there.as_ref().and_then(Manifest::notes);
+        let notes = notes.filter(|notes| !notes.is_empty() && !self.options.sync_metadata);
+        let (manifest, blob) = changed(open.as_ref(), |manifest| {
+            if has_failed(manifest) {
+                manifest.clear_verify_state();
+            }
+            if let Some(notes) = notes {
+                manifest.set_notes(notes);
+            }
+        })?;
         self.commit(&manifest, &blob, sink, slot).await?;
         Ok(SnapshotOutcome::Copied)
     }
@@ -267,6 +280,18 @@ impl Engine {
         slot.lock().bytes_transferred += blob.encoded_len();
         Ok(())
     }
+}
+
+fn has_failed(manifest: &Manifest) -> bool {
+    manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed)
+}
+
+/// Returns the manifest of `open` as `change` leaves it; byte for byte what it was if that changes nothing.
+fn changed(open: &dyn OpenSnapshot, change: impl FnOnce(&mut Manifest)) -> Result<(Manifest, DataBlob), EndError> {
+    let mut manifest = open.manifest().clone();
+    change(&mut manifest);
+    let blob = if manifest == *open.manifest() { open.manifest_blob().clone() } else { to_blob(&manifest)? };
+    Ok((manifest, blob))
 }
 
 /// Writes a manifest that was changed on the way.

@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use formats::{
-    ArchiveKind, ArchiveName, AuthId, BackupTime, ChunkDigest, CryptMode, DataBlob, DynamicIndexWriter, FileInfo,
-    FixedIndexWriter, GroupId, Index, Manifest, Namespace, SnapshotId, VerifyResult, sha256,
+    ArchiveKind, ArchiveName, AuthId, BackupTime, ChunkDigest, CryptKey, CryptMode, DataBlob, DynamicIndexWriter,
+    FileInfo, FixedIndexWriter, GroupId, Index, Manifest, Namespace, SnapshotId, VerifyResult, sha256,
 };
 
 use crate::error::EndError;
+use crate::notes::ListedNotes;
 use crate::traits::SnapshotInfo;
 
 /// A way in which a source can lie.
@@ -70,6 +71,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Group {
     owner: AuthId,
+    notes: String,
     snapshots: BTreeMap<BackupTime, Snapshot>,
 }
 
@@ -145,6 +147,30 @@ impl MemoryStore {
 
     /// Adds a finished snapshot of `root@pam`: `files` are names with their contents, one slice per chunk.
     pub fn backup(&self, namespace: &str, group: &str, time: i64, files: &[(&str, &[&[u8]])]) -> &Self {
+        self.back_up(namespace, group, time, files, None)
+    }
+
+    /// Adds a finished snapshot whose every file is encrypted with `key`, which signs it too. Equal contents have equal
+    /// chunk names; blobs differ each time.
+    pub fn encrypted_backup(
+        &self,
+        namespace: &str,
+        group: &str,
+        time: i64,
+        files: &[(&str, &[&[u8]])],
+        key: &CryptKey,
+    ) -> &Self {
+        self.back_up(namespace, group, time, files, Some(key))
+    }
+
+    fn back_up(
+        &self,
+        namespace: &str,
+        group: &str,
+        time: i64,
+        files: &[(&str, &[&[u8]])],
+        key: Option<&CryptKey>,
+    ) -> &Self {
         let namespace: Namespace = namespace.parse().expect("a namespace");
         let group: GroupId = group.parse().expect("a group");
         let id = SnapshotId::new(group, BackupTime::from_unix(time).expect("a time"));
@@ -153,9 +179,13 @@ impl MemoryStore {
         let mut snapshot = Snapshot::default();
         for (name, parts) in files {
             let name: ArchiveName = name.parse().expect("an archive name");
-            let (bytes, size, csum) = state.file(&name, parts);
-            manifest.files.push(FileInfo { filename: name.clone(), crypt_mode: CryptMode::None, size, csum });
+            let (bytes, size, csum) = state.file(&name, parts, key);
+            let crypt_mode = if key.is_some() { CryptMode::Encrypt } else { CryptMode::None };
+            manifest.files.push(FileInfo { filename: name.clone(), crypt_mode, size, csum });
             snapshot.files.insert(name, bytes);
+        }
+        if let Some(key) = key {
+            manifest.sign(key);
         }
         snapshot.manifest = Some(manifest.to_blob().expect("a manifest"));
         state.make_namespace(&namespace);
@@ -212,12 +242,38 @@ impl MemoryStore {
         self
     }
 
+    /// Gives a group notes.
+    pub fn annotate(&self, namespace: &str, group: &str, notes: &str) -> &Self {
+        let namespace: Namespace = namespace.parse().expect("a namespace");
+        let group: GroupId = group.parse().expect("a group");
+        notes.clone_into(&mut self.lock().group(&namespace, &group).notes);
+        self
+    }
+
+    /// Notes of a group.
+    pub fn group_notes(&self, namespace: &str, group: &str) -> Option<String> {
+        let (namespace, group): (Namespace, GroupId) = (namespace.parse().ok()?, group.parse().ok()?);
+        self.lock().namespaces.get(&namespace)?.get(&group).map(|group| group.notes.clone())
+    }
+
+    /// Whether a snapshot is protected.
+    pub fn is_protected(&self, namespace: &str, group: &str, time: i64) -> bool {
+        let mut protected = false;
+        self.edit(namespace, group, time, |snapshot| protected = snapshot.protected);
+        protected
+    }
+
     /// Damages a stored chunk without changing its length or name.
     pub fn spoil_chunk(&self, plain: &[u8]) -> &Self {
         let digest = ChunkDigest::of(plain);
         let other = DataBlob::encode(&vec![0xee; plain.len()], false, None).expect("a blob");
         self.lock().chunks.insert(digest, other);
         self
+    }
+
+    /// Returns a stored chunk.
+    pub fn encrypted_chunk(&self, digest: &ChunkDigest) -> Option<DataBlob> {
+        self.lock().chunks.get(digest).cloned()
     }
 
     /// Puts another chunk in the place of a stored one.
@@ -344,28 +400,27 @@ impl State {
     }
 
     fn group(&mut self, namespace: &Namespace, group: &GroupId) -> &mut Group {
-        self.namespaces
-            .entry(namespace.clone())
-            .or_default()
-            .entry(group.clone())
-            .or_insert_with(|| Group { owner: "root@pam".parse().expect("an owner"), snapshots: BTreeMap::new() })
+        self.namespaces.entry(namespace.clone()).or_default().entry(group.clone()).or_insert_with(|| Group {
+            owner: "root@pam".parse().expect("an owner"),
+            notes: String::new(),
+            snapshots: BTreeMap::new(),
+        })
     }
 
     /// Makes a file of `parts`, storing its chunks, and returns it with size and checksum for the manifest.
-    fn file(&mut self, name: &ArchiveName, parts: &[&[u8]]) -> (Bytes, u64, [u8; 32]) {
+    fn file(&mut self, name: &ArchiveName, parts: &[&[u8]], key: Option<&CryptKey>) -> (Bytes, u64, [u8; 32]) {
         if name.kind() == ArchiveKind::Blob {
-            let bytes = DataBlob::encode(&parts.concat(), true, None).expect("a blob").into_bytes();
+            let bytes = DataBlob::encode(&parts.concat(), true, key).expect("a blob").into_bytes();
             let (size, csum) = (bytes.len() as u64, sha256(&bytes));
             return (bytes, size, csum);
         }
+        let name_of = |part: &[u8]| key.map_or_else(|| ChunkDigest::of(part), |key| key.digest(part));
         for part in parts {
-            let blob = DataBlob::encode(part, true, None).expect("a chunk");
-            self.chunks.insert(ChunkDigest::of(part), blob);
+            let blob = DataBlob::encode(part, true, key).expect("a chunk");
+            self.chunks.insert(name_of(part), blob);
         }
-        let index = index_of(
-            name.kind(),
-            &parts.iter().map(|part| (ChunkDigest::of(part), part.len() as u64)).collect::<Vec<_>>(),
-        );
+        let index =
+            index_of(name.kind(), &parts.iter().map(|part| (name_of(part), part.len() as u64)).collect::<Vec<_>>());
         let parsed = Index::parse(name.kind(), index.clone()).expect("an index");
         (index, parsed.size(), parsed.csum())
     }
@@ -431,6 +486,7 @@ fn describe(id: SnapshotId, snapshot: &Snapshot) -> SnapshotInfo {
             Ok(manifest) => {
                 info.verified = manifest.verify_state().map(|state| state.state);
                 info.fully_encrypted = manifest.is_fully_encrypted();
+                info.notes = ListedNotes::whole(manifest.notes().unwrap_or_default());
                 info.size = Some(manifest.files.iter().map(|file| file.size).sum());
             }
             Err(_) => info.manifest_unreadable = true,

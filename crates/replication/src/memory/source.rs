@@ -8,9 +8,10 @@ use formats::{
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::{Lie, MemoryStore, Snapshot, describe, index_of};
+use super::{Group, Lie, MemoryStore, Snapshot, describe, index_of};
 use crate::error::EndError;
-use crate::traits::{ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source};
+use crate::notes::ListedNotes;
+use crate::traits::{ChunkRef, GroupInfo, Inventoried, OpenSnapshot, SnapshotInfo, Source, Target};
 
 #[async_trait]
 impl Inventoried for MemoryStore {
@@ -32,7 +33,12 @@ impl Inventoried for MemoryStore {
         self.call()?;
         let state = self.lock();
         let groups = state.namespaces.get(namespace).ok_or_else(|| EndError::skip("no such namespace"))?;
-        Ok(groups.iter().map(|(id, group)| GroupInfo { id: id.clone(), owner: Some(group.owner.clone()) }).collect())
+        let info = |(id, group): (&GroupId, &Group)| GroupInfo {
+            id: id.clone(),
+            owner: Some(group.owner.clone()),
+            notes: ListedNotes::whole(group.notes.clone()),
+        };
+        Ok(groups.iter().map(info).collect())
     }
 
     async fn snapshots(&self, namespace: &Namespace, group: &GroupId) -> Result<Vec<SnapshotInfo>, EndError> {
@@ -81,6 +87,28 @@ impl Source for MemoryStore {
         }
         let blob = manifest.to_blob().ok().filter(|_| self.lie.is_some()).unwrap_or_else(|| blob_of(&found));
         Ok(Some(Box::new(MemorySnapshot { store: self.clone(), found, manifest, blob })))
+    }
+
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError> {
+        self.call()?;
+        let state = self.lock();
+        let group = state.namespaces.get(namespace).and_then(|groups| groups.get(&snapshot.group));
+        let blob =
+            group.and_then(|group| group.snapshots.get(&snapshot.time)).and_then(|found| found.manifest.as_ref());
+        let manifest = blob.and_then(|blob| Manifest::parse_blob(blob).ok());
+        let manifest = manifest.ok_or_else(|| EndError::skip("no such snapshot"))?;
+        Ok(manifest.notes().unwrap_or_default().to_owned())
+    }
+
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError> {
+        self.call()?;
+        let state = self.lock();
+        let found = state.namespaces.get(namespace).and_then(|groups| groups.get(group));
+        Ok(found.map(|group| group.notes.clone()).unwrap_or_default())
+    }
+
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        Target::remove_snapshot(self, namespace, snapshot).await
     }
 }
 

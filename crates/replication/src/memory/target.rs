@@ -13,7 +13,7 @@ use formats::{
 use super::{MemoryStore, Snapshot, State, matches_info};
 use crate::error::EndError;
 use crate::rehearsal::{Probe, Probing};
-use crate::traits::{ArchiveHandle, ArchiveLayout, ChunkRef, OpenSnapshot, Removed, SnapshotSink, Source as _, Target};
+use crate::traits::{ArchiveHandle, ArchiveLayout, ChunkRef, OpenSnapshot, Removed, SnapshotSink, Source, Target};
 
 #[async_trait]
 impl Target for MemoryStore {
@@ -111,6 +111,59 @@ impl Target for MemoryStore {
         })))
     }
 
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        Source::open(self, namespace, snapshot).await
+    }
+
+    async fn set_notes(&self, namespace: &Namespace, snapshot: &SnapshotId, notes: &str) -> Result<(), EndError> {
+        self.change(namespace, snapshot, |found| {
+            let blob = found.manifest.as_ref().ok_or("the snapshot is not finished")?;
+            let mut manifest = Manifest::parse_blob(blob).map_err(|_| "bad manifest")?;
+            manifest.set_notes(notes);
+            found.manifest = Some(manifest.to_blob().map_err(|_| "bad manifest")?);
+            Ok(())
+        })
+    }
+
+    async fn set_protected(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        protected: bool,
+    ) -> Result<(), EndError> {
+        self.change(namespace, snapshot, |found| {
+            found.protected = protected;
+            Ok(())
+        })
+    }
+
+    async fn set_group_notes(&self, namespace: &Namespace, group: &GroupId, notes: &str) -> Result<(), EndError> {
+        self.call()?;
+        let mut state = self.lock();
+        let found = state.namespaces.get_mut(namespace).and_then(|groups| groups.get_mut(group));
+        notes.clone_into(&mut found.ok_or_else(|| EndError::skip("no such group"))?.notes);
+        Ok(())
+    }
+
+    async fn add_client_log(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        encoded: Bytes,
+    ) -> Result<(), EndError> {
+        self.change(namespace, snapshot, |found| match found.log {
+            Some(_) => Err("there is a log"),
+            None => {
+                found.log = Some(encoded);
+                Ok(())
+            }
+        })
+    }
+
     async fn remove_snapshot(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
         self.call()?;
         let mut state = self.lock();
@@ -158,6 +211,21 @@ impl Target for MemoryStore {
 }
 
 impl MemoryStore {
+    /// Changes a finished snapshot.
+    fn change(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+        change: impl FnOnce(&mut Snapshot) -> Result<(), &'static str>,
+    ) -> Result<(), EndError> {
+        self.call()?;
+        let mut state = self.lock();
+        let group = state.namespaces.get_mut(namespace).and_then(|groups| groups.get_mut(&snapshot.group));
+        let found = group.and_then(|group| group.snapshots.get_mut(&snapshot.time));
+        let found = found.filter(|found| found.manifest.is_some());
+        change(found.ok_or_else(|| EndError::skip("no such snapshot"))?).map_err(EndError::skip)
+    }
+
     fn sink(
         &self,
         state: &mut State,

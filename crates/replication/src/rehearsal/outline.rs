@@ -43,6 +43,8 @@ pub struct NamespaceOutline {
 pub struct GroupOutline {
     /// Type and id.
     pub group: GroupId,
+    /// Whether its notes would be set to those of the source.
+    pub sets_notes: bool,
     /// What would be sent for it.
     #[serde(flatten)]
     pub amount: Amount,
@@ -56,10 +58,18 @@ pub struct GroupOutline {
 pub struct SnapshotOutline {
     /// Group and time.
     pub snapshot: SnapshotId,
-    /// `copy`, `refresh`, `skip`, `remove` or `keep`.
+    /// `copy`, `refresh`, `update`, `skip`, `remove` or `keep`.
     pub action: &'static str,
     /// Why.
     pub reason: &'static str,
+    /// What becomes of it at the source of a move, `removed` or `stays`; none where the job touches nothing there.
+    pub at_source: Option<&'static str>,
+    /// Why.
+    pub at_source_reason: Option<&'static str>,
+    /// Whether its notes would be set to those of the source.
+    pub sets_notes: bool,
+    /// What its protection at the target would become; none where it stays as it is.
+    pub sets_protected: Option<bool>,
     /// What would come of a copy or refresh; none where it would fail, or where nothing is tried.
     pub outcome: Option<SnapshotOutcome>,
     /// What would be sent for it.
@@ -124,7 +134,7 @@ impl Forecast {
     fn group(&self, target: &Namespace, group: &GroupPlan) -> GroupOutline {
         let snapshots: Vec<SnapshotOutline> = group.steps.iter().map(|step| self.snapshot(target, step)).collect();
         let amount = snapshots.iter().fold(Amount::default(), |sum, one| sum.plus(one.amount));
-        GroupOutline { group: group.id.clone(), amount, snapshots }
+        GroupOutline { group: group.id.clone(), sets_notes: group.notes, amount, snapshots }
     }
 
     fn snapshot(&self, target: &Namespace, step: &Step) -> SnapshotOutline {
@@ -136,10 +146,15 @@ impl Forecast {
             (_, Some(SnapshotOutcome::Vanished)) => "gone at the source, or no longer wanted",
             (action, _) => action.reason(),
         };
+        let (at_source, at_source_reason) = step.at_source.told().unzip();
         SnapshotOutline {
             snapshot: step.snapshot.clone(),
             action: step.action.word(),
             reason,
+            at_source,
+            at_source_reason,
+            sets_notes: step.in_step.notes,
+            sets_protected: step.in_step.protected,
             outcome,
             amount: forecast.map(|forecast| forecast.amount).unwrap_or_default(),
         }

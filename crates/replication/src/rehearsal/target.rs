@@ -137,6 +137,40 @@ impl Target for RehearsalTarget {
         self.probe(namespace, snapshot, base, true).await
     }
 
+    async fn read_back(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Box<dyn OpenSnapshot>>, EndError> {
+        self.target.read_back(namespace, snapshot).await
+    }
+
+    async fn set_notes(&self, _namespace: &Namespace, _snapshot: &SnapshotId, _notes: &str) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn set_protected(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+        _protected: bool,
+    ) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn set_group_notes(&self, _namespace: &Namespace, _group: &GroupId, _notes: &str) -> Result<(), EndError> {
+        Ok(())
+    }
+
+    async fn add_client_log(
+        &self,
+        _namespace: &Namespace,
+        _snapshot: &SnapshotId,
+        _encoded: Bytes,
+    ) -> Result<(), EndError> {
+        Ok(())
+    }
+
     async fn remove_snapshot(&self, _namespace: &Namespace, _snapshot: &SnapshotId) -> Result<(), EndError> {
         Ok(())
     }

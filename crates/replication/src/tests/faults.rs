@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use formats::RemovalLimit;
 
-use super::{Events, pull, push, sync, sync_with};
+use super::{Events, IsRemote as _, pull, push, sync, sync_with};
 use crate::memory::MemoryStore;
 use crate::{Event, JobOptions, Monitor, Patience, RunControl, RunResult, run};
 
@@ -17,7 +17,7 @@ fn source() -> MemoryStore {
     store.backup("", "vm/100", 1, &[("disk.img.didx", &parts[..8]), ("vm.conf.blob", &[b"cores 4"])]);
     store.backup("", "vm/100", 2, &[("disk.img.didx", &parts[4..]), ("vm.conf.blob", &[b"cores 8"])]);
     store.backup("a", "vm/200", 1, &[("disk.img.didx", &parts), ("empty.didx", &[b"x"])]);
-    store.log("", "vm/100", 2, b"log");
+    store.log("", "vm/100", 2, b"log").annotate("", "vm/100", "notes");
     store
 }
 
@@ -46,22 +46,12 @@ async fn dies_everywhere(options: &JobOptions, target: impl Fn() -> MemoryStore,
             expected.insert("ct/9 1".to_owned(), target.contents()["ct/9 1"].clone());
         }
         assert_eq!(target.contents(), expected, "after dying at call {cut}");
-        if target.shares_chunks() {
+        if !target.is_remote() {
             // Nothing that was stored before is transferred again.
             assert_eq!(put + again.chunks_transferred, 13, "after dying at call {cut}");
         }
     }
     0
-}
-
-trait Shares {
-    fn shares_chunks(&self) -> bool;
-}
-
-impl Shares for MemoryStore {
-    fn shares_chunks(&self) -> bool {
-        crate::Target::shares_chunks(self)
-    }
 }
 
 #[tokio::test]
@@ -98,12 +88,40 @@ async fn breaks_everywhere(options: &JobOptions, target: impl Fn() -> MemoryStor
 
         assert_eq!(report.errors, [], "broken at call {cut}");
         assert_eq!(to.contents(), source.contents(), "broken at call {cut}");
-        if to.shares_chunks() {
+        if !to.is_remote() {
             assert_eq!(report.chunks_transferred, 13, "broken at call {cut}: nothing travels twice");
         }
         if !events.take().iter().any(|event| matches!(event, Event::Retrying { .. })) {
             return cut;
         }
+    }
+    0
+}
+
+/// Kills either end of a move at each of its calls: no snapshot is ever missing at both, and the next run ends it.
+async fn a_move_dies_everywhere(options: &JobOptions, target: impl Fn() -> MemoryStore, at_target: bool) -> u64 {
+    let expected = source().contents();
+    for cut in 0.. {
+        let (whole, target) = (source(), target());
+        let report = if at_target {
+            sync_with(options, &whole, &target.dying_after(cut)).await
+        } else {
+            sync_with(options, &whole.dying_after(cut), &target).await
+        };
+        let (left, there) = (whole.contents(), target.contents());
+        for line in expected.keys().filter(|line| !left.contains_key(*line)) {
+            assert_eq!(there.get(line), expected.get(line), "{line} after dying at call {cut}");
+        }
+        assert_eq!((whole.check(), target.check()), (Ok(()), Ok(())), "after dying at call {cut}");
+        if report.result == RunResult::Ok {
+            return cut;
+        }
+
+        let again = sync_with(options, &whole, &target).await;
+
+        assert_eq!(again.result, RunResult::Ok, "after dying at call {cut}: {:?}", again.errors);
+        assert_eq!((target.contents(), whole.finished().len()), (expected.clone(), 0), "after dying at call {cut}");
+        assert_eq!(target.group_notes("", "vm/100").as_deref(), Some("notes"), "after dying at call {cut}");
     }
     0
 }
@@ -114,6 +132,15 @@ async fn a_run_whose_connection_breaks_anywhere_goes_on_by_itself() {
     assert!(breaks_everywhere(&pull(), MemoryStore::new, false).await > 20);
     assert!(breaks_everywhere(&push(), || MemoryStore::new().as_remote(), true).await > 40);
     assert!(breaks_everywhere(&push(), || MemoryStore::new().as_remote(), false).await > 20);
+}
+
+#[tokio::test]
+async fn a_move_that_dies_anywhere_loses_nothing_and_converges() {
+    let (pull, push) = (JobOptions { moves: true, ..pull() }, JobOptions { moves: true, ..push() });
+    assert!(a_move_dies_everywhere(&pull, MemoryStore::new, true).await > 40);
+    assert!(a_move_dies_everywhere(&pull, MemoryStore::new, false).await > 30);
+    assert!(a_move_dies_everywhere(&push, || MemoryStore::new().as_remote(), true).await > 60);
+    assert!(a_move_dies_everywhere(&push, || MemoryStore::new().as_remote(), false).await > 30);
 }
 
 /// Stops the run at the event of a number.
@@ -134,7 +161,7 @@ impl Monitor for StopAt {
 async fn a_run_stopped_at_any_event_leaves_nothing_half_visible_and_the_next_one_completes_it() {
     let source = source();
     for target in [MemoryStore::new, || MemoryStore::new().as_remote()] {
-        let options = if target().shares_chunks() { pull() } else { push() };
+        let options = if target().is_remote() { push() } else { pull() };
         for cut in 0.. {
             let (target, control) = (target(), RunControl::new());
             let monitor = Arc::new(StopAt { control: control.clone(), left: AtomicU64::new(cut) });

@@ -2,10 +2,12 @@
 
 mod faults;
 mod hostile;
+mod moving;
 mod notation;
 mod planning;
 mod property;
 mod shared;
+mod table;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
@@ -26,6 +28,17 @@ pub(crate) fn push() -> JobOptions {
 /// Runs a job to its end.
 pub(crate) async fn sync_with(options: &JobOptions, source: &MemoryStore, target: &MemoryStore) -> Report {
     run(options, Arc::new(source.clone()), Arc::new(target.clone()), &RunControl::new(), Arc::new(Silent)).await
+}
+
+/// Whether a store takes snapshots as a remote does.
+pub(crate) trait IsRemote {
+    fn is_remote(&self) -> bool;
+}
+
+impl IsRemote for MemoryStore {
+    fn is_remote(&self) -> bool {
+        !crate::Target::shares_chunks(self)
+    }
 }
 
 /// Pulls everything.

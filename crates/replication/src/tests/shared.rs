@@ -53,6 +53,18 @@ impl Source for FailsFirst {
         let Some(open) = self.store.open(namespace, snapshot).await? else { return Ok(None) };
         Ok(Some(Box::new(Opened { open, failures: Arc::clone(&self.failures) })))
     }
+
+    async fn notes(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<String, EndError> {
+        self.store.notes(namespace, snapshot).await
+    }
+
+    async fn group_notes(&self, namespace: &Namespace, group: &GroupId) -> Result<String, EndError> {
+        Source::group_notes(&self.store, namespace, group).await
+    }
+
+    async fn remove_moved(&self, namespace: &Namespace, snapshot: &SnapshotId) -> Result<(), EndError> {
+        self.store.remove_moved(namespace, snapshot).await
+    }
 }
 
 struct Opened {

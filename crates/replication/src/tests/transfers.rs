@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use formats::VerifyResult;
 
-use super::{Events, pull, push, sync, sync_with};
+use super::{Events, IsRemote as _, pull, push, sync, sync_with};
 use crate::memory::{MemoryStore, verify_state};
 use crate::{Event, JobOptions, RunControl, RunResult, SnapshotOutcome, TransferOrder, run};
 
@@ -135,6 +135,49 @@ async fn notes_made_at_the_target_survive_a_refresh() {
 
     assert!(report.moved_nothing());
     target.look("", "vm/100", 2, |manifest| assert_eq!(manifest.notes(), Some("keep me")));
+}
+
+#[tokio::test]
+async fn notes_written_at_the_target_win_over_those_of_the_source_unless_both_are_kept_in_step() {
+    let (source, target) = (source(), MemoryStore::new());
+    sync(&source, &target).await;
+    source.manifest("", "vm/100", 2, |manifest| manifest.set_notes("theirs"));
+    target.manifest("", "vm/100", 2, |manifest| manifest.set_notes("ours"));
+
+    assert!(sync(&source, &target).await.moved_nothing());
+    target.look("", "vm/100", 2, |manifest| assert_eq!(manifest.notes(), Some("ours")));
+
+    let options = JobOptions { sync_metadata: true, ..pull() };
+    assert_eq!(sync_with(&options, &source, &target).await.snapshots_refreshed, 1);
+    target.look("", "vm/100", 2, |manifest| assert_eq!(manifest.notes(), Some("theirs")));
+}
+
+#[tokio::test]
+async fn notes_and_protection_of_all_snapshots_follow_the_source_on_request_in_either_direction() {
+    for target in [MemoryStore::new(), MemoryStore::new().as_remote()] {
+        let (source, options) = (source(), if target.is_remote() { push() } else { pull() });
+        let options = JobOptions { sync_metadata: true, ..options };
+        source.protect("", "vm/100", 1);
+        assert_eq!(sync_with(&options, &source, &target).await.snapshots_copied, 3);
+        assert!(target.is_protected("", "vm/100", 1) && !target.is_protected("", "vm/100", 2));
+        source.manifest("", "vm/100", 1, |manifest| manifest.set_notes("keep\nfor long"));
+        source.annotate("", "vm/100", "of the group");
+        target.manifest("", "vm/100", 2, |manifest| manifest.set_notes("not at the source"));
+        target.manifest("", "vm/100", 1, |manifest| manifest.set_verify_state(&verify_state(VerifyResult::Ok)));
+
+        let report = sync_with(&options, &source, &target).await;
+        let again = sync_with(&options, &source, &target).await;
+
+        assert_eq!((report.result, report.snapshots_refreshed), (RunResult::Ok, 2), "{:?}", report.errors);
+        assert_eq!((report.groups_updated, report.chunks_transferred), (1, 0));
+        target.look("", "vm/100", 1, |manifest| {
+            assert_eq!(manifest.notes(), Some("keep\nfor long"));
+            assert_eq!(manifest.verify_state(), Some(verify_state(VerifyResult::Ok)));
+        });
+        target.look("", "vm/100", 2, |manifest| assert_eq!(manifest.notes().unwrap_or_default(), ""));
+        assert_eq!(target.group_notes("", "vm/100").unwrap(), "of the group");
+        assert!(again.moved_nothing(), "{again:?}");
+    }
 }
 
 #[tokio::test]

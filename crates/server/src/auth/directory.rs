@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api_types::PermissionMap;
 use config::acl::{AclPath, Privileges};
 use config::{AccessCache, AccessControl, Paths};
-use formats::{AuthId, Namespace, StoreName, UserId};
+use formats::{AuthId, Namespace, RemoteName, StoreName, UserId};
 
 use crate::http::error::ApiError;
 
@@ -52,6 +52,27 @@ impl Rights {
     /// Whether an identity has any of these privileges on a datastore or anywhere in it.
     pub(crate) fn anywhere_in(&self, id: &AuthId, store: &StoreName, ns: &Namespace, any: Privileges) -> bool {
         self.0.has_any_below(id, &AclPath::datastore(store, ns), any)
+    }
+
+    /// What an identity may do with a remote.
+    pub(crate) fn on_remote(&self, id: &AuthId, remote: &RemoteName) -> Privileges {
+        self.0.privileges(id, &AclPath::remote(remote))
+    }
+
+    /// What an identity may do with a datastore or namespace of a remote.
+    pub(crate) fn on_remote_store(
+        &self,
+        id: &AuthId,
+        remote: &RemoteName,
+        store: &StoreName,
+        ns: &Namespace,
+    ) -> Privileges {
+        self.0.privileges(id, &AclPath::remote_store(remote, store, ns))
+    }
+
+    /// What an identity may do with the tasks of others.
+    pub(crate) fn on_tasks(&self, id: &AuthId) -> Privileges {
+        self.0.privileges(id, &AclPath::of(["system", "tasks"]))
     }
 
     /// Whether an identity may see the permissions of others.

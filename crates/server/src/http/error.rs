@@ -106,6 +106,14 @@ impl fmt::Display for ApiError {
     }
 }
 
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
 /// Error texts travel as a single line of at least eight bytes.
 fn one_line(text: &str) -> String {
     let mut line: String = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();

@@ -189,6 +189,22 @@ impl Params {
         self.opt_uint(name).ok_or_else(|| missing(name))
     }
 
+    /// All that was given but for `except`, as texts; of a list one for each item. For settings, whose files hold texts.
+    pub(crate) fn pairs(&self, except: &[&str]) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for (name, value) in self.0.iter().filter(|(name, _)| !except.contains(*name)) {
+            let texts = match value {
+                Checked::Text(text) => vec![text.clone()],
+                Checked::Bool(value) => vec![value.to_string()],
+                Checked::Int(value) => vec![value.to_string()],
+                Checked::Texts(list) => list.clone(),
+                Checked::Ints(list) => list.iter().map(u64::to_string).collect(),
+            };
+            pairs.extend(texts.into_iter().map(|text| ((*name).to_owned(), text)));
+        }
+        pairs
+    }
+
     /// A list of texts; empty when not given.
     pub(crate) fn texts(&self, name: &str) -> &[String] {
         match self.0.get(name) {

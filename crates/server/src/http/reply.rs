@@ -1,7 +1,7 @@
 //! Answers of calls and how they look on the wire.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -9,7 +9,10 @@ use super::body::{Body, Held};
 use super::error::ApiError;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
-const PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// JSON as handlers write it that make their own envelope.
+pub(crate) const PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Text.
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Expires the ticket cookie at the browser.
@@ -55,6 +58,15 @@ pub(crate) enum Reply {
         /// Kept until the bytes are sent.
         held: Option<Held>,
     },
+    /// A document of its own, without envelope.
+    Document {
+        /// The bytes.
+        bytes: Bytes,
+        /// What they are.
+        content_type: HeaderValue,
+        /// Name under which a browser saves it.
+        file_name: Option<String>,
+    },
     /// 101: the connection changes to that protocol.
     Switch(&'static str),
 }
@@ -63,6 +75,15 @@ impl Reply {
     /// Answers with a value.
     pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ApiError> {
         Ok(Self::Data { data: to_json(value)?, attributes: Vec::new(), cookie: None })
+    }
+
+    /// Puts an attribute beside `data`.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Serialize) -> Result<Self, ApiError> {
+        if let Self::Data { attributes, .. } = &mut self {
+            let json = to_json(&value)?;
+            attributes.push((name, String::from_utf8_lossy(&json).into_owned()));
+        }
+        Ok(self)
     }
 
     /// Answers `null`.
@@ -98,6 +119,14 @@ pub(crate) fn render(envelope: Envelope, result: Result<Reply, ApiError>) -> Res
                 None => body,
             };
             respond(StatusCode::OK, Some(OCTETS), body)
+        }
+        Ok(Reply::Document { bytes, content_type, file_name }) => {
+            let mut response = respond(StatusCode::OK, Some(content_type), Body::sized(bytes));
+            let disposition = file_name.map(|name| format!("attachment; filename=\"{name}\""));
+            if let Some(value) = disposition.and_then(|text| HeaderValue::try_from(text).ok()) {
+                response.headers_mut().insert(CONTENT_DISPOSITION, value);
+            }
+            response
         }
         Ok(Reply::Switch(protocol)) => {
             let mut response = respond(StatusCode::SWITCHING_PROTOCOLS, None, Body::empty());

@@ -158,6 +158,11 @@ pub(crate) struct OwnerCheck {
 }
 
 impl OwnerCheck {
+    /// No check.
+    pub(crate) fn none() -> Self {
+        Self { only: None }
+    }
+
     /// A check against that caller, whatever its privileges.
     pub(crate) fn always(caller: &AuthId) -> Self {
         Self { only: Some(caller.clone()) }

@@ -37,10 +37,19 @@ pub(crate) async fn list(_: Call) -> Result<Reply, ApiError> {
 
 /// `GET /nodes/{node}/identity`: tells this installation from others, and stays the same as long as its secrets do.
 pub(crate) async fn identity(call: Call) -> Result<Reply, ApiError> {
-    let node = call.params.text("node")?;
-    if !node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(ApiError::parameter("node", "not a host name"));
-    }
+    check_name(&call)?;
     let digest = call.state.keys.sign_ticket("instance id");
     Reply::json(&json!({ "pbs-instance-id": hex::encode(&digest[..16]) }))
+}
+
+/// Checks that the call names a node at all; which one makes no difference.
+///
+/// # Errors
+/// 400 when it is no host name without dots.
+pub(crate) fn check_name(call: &Call) -> Result<(), ApiError> {
+    let node = call.params.text("node")?;
+    if node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Ok(());
+    }
+    Err(ApiError::parameter("node", "not a host name"))
 }

@@ -8,7 +8,7 @@ use super::access::Access;
 use super::call::Call;
 use super::{
     datastores, downloads, fingerprint, groups, known_chunks, login, namespaces, node, notes, owner, protection, prune,
-    snapshots, status,
+    snapshots, status, sync_jobs, sync_params, sync_runs, tasks, verify,
 };
 use crate::http::error::ApiError;
 use crate::http::input::Input;
@@ -52,6 +52,13 @@ const TIME: Param = required("backup-time", Kind::Int(1, i64::MAX));
 const NODE: Param = required("node", TEXT);
 const NOTES: Param = required("notes", Kind::Text(512 * 1024));
 const KEEP: Kind = Kind::Int(1, i64::MAX);
+const COUNT: Kind = Kind::Int(0, i64::MAX);
+
+const UPID: Param = required("upid", TEXT);
+const JOB: Param = required("id", TEXT);
+const DIGEST: Param = optional("digest", TEXT);
+const DIRECTION: Param = optional("sync-direction", TEXT);
+const THREADS: Kind = Kind::Int(1, 32);
 
 const NOTHING: &[Param] = &[];
 const GROUP: &[Param] = &[STORE, NS, TYPE, ID];
@@ -63,6 +70,7 @@ const BACKUP: Privileges = Privileges::DATASTORE_BACKUP;
 const MODIFY: Privileges = Privileges::DATASTORE_MODIFY;
 const PRUNE: Privileges = Privileges::DATASTORE_PRUNE;
 const READ: Privileges = Privileges::DATASTORE_READ;
+const VERIFY: Privileges = Privileges::DATASTORE_VERIFY;
 const NONE: Privileges = Privileges::NONE;
 
 const fn content(full: Privileges, limited: Privileges) -> Access {
@@ -95,6 +103,56 @@ pub(crate) static ROUTES: &[Route] = &[
     route(Method::GET, "ping", NOTHING, Access::Nobody, |call| Box::pin(node::ping(call))),
     route(Method::GET, "nodes", NOTHING, Access::Superuser, |call| Box::pin(node::list(call))),
     route(Method::GET, "nodes/{node}/identity", &[NODE], Access::Anyone, |call| Box::pin(node::identity(call))),
+    route(
+        Method::GET,
+        "nodes/{node}/tasks",
+        &[
+            NODE,
+            optional("start", COUNT),
+            optional("limit", COUNT),
+            optional("running", Kind::Bool),
+            optional("errors", Kind::Bool),
+            optional("store", TEXT),
+            optional("userfilter", TEXT),
+            optional("typefilter", TEXT),
+            optional("since", Kind::Int(i64::MIN, i64::MAX)),
+            optional("until", Kind::Int(i64::MIN, i64::MAX)),
+            optional("statusfilter", Kind::Texts),
+        ],
+        Access::Anyone,
+        |call| Box::pin(tasks::list(call)),
+    ),
+    route(Method::DELETE, "nodes/{node}/tasks/{upid}", &[NODE, UPID], Access::Anyone, |call| {
+        Box::pin(tasks::stop(call))
+    }),
+    route(Method::GET, "nodes/{node}/tasks/{upid}/status", &[NODE, UPID], Access::Anyone, |call| {
+        Box::pin(tasks::status(call))
+    }),
+    raw(
+        Method::GET,
+        "nodes/{node}/tasks/{upid}/log",
+        &[
+            NODE,
+            UPID,
+            optional("start", COUNT),
+            optional("limit", COUNT),
+            optional("test-status", Kind::Bool),
+            optional("download", Kind::Bool),
+        ],
+        Access::Anyone,
+        |call| Box::pin(tasks::log(call)),
+    ),
+    route(Method::GET, "config/sync", &[DIRECTION], Access::Anyone, |call| Box::pin(sync_jobs::list(call))),
+    route(Method::POST, "config/sync", sync_params::CREATE, Access::Anyone, |call| Box::pin(sync_jobs::create(call))),
+    route(Method::GET, "config/sync/{id}", &[JOB], Access::Anyone, |call| Box::pin(sync_jobs::get(call))),
+    route(Method::PUT, "config/sync/{id}", sync_params::UPDATE, Access::Anyone, |call| {
+        Box::pin(sync_jobs::update(call))
+    }),
+    route(Method::DELETE, "config/sync/{id}", &[JOB, DIGEST], Access::Anyone, |call| Box::pin(sync_jobs::remove(call))),
+    route(Method::GET, "admin/sync", &[optional("store", TEXT), DIRECTION], Access::Anyone, |call| {
+        Box::pin(sync_runs::list(call))
+    }),
+    route(Method::POST, "admin/sync/{id}/run", &[JOB], Access::Anyone, |call| Box::pin(sync_runs::run(call))),
     route(Method::GET, "access/domains", NOTHING, Access::Nobody, |call| Box::pin(login::domains(call))),
     route(
         Method::GET,
@@ -253,6 +311,42 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
         content(MODIFY, PRUNE),
         |call| Box::pin(prune::prune(call)),
+    ),
+    route(
+        Method::POST,
+        "admin/datastore/{store}/prune-datastore",
+        &[
+            STORE,
+            NS,
+            optional("max-depth", Kind::Int(0, 7)),
+            optional("keep-last", KEEP),
+            optional("keep-hourly", KEEP),
+            optional("keep-daily", KEEP),
+            optional("keep-weekly", KEEP),
+            optional("keep-monthly", KEEP),
+            optional("keep-yearly", KEEP),
+            optional("dry-run", Kind::Bool),
+        ],
+        content(MODIFY, PRUNE),
+        |call| Box::pin(prune::prune_datastore(call)),
+    ),
+    route(
+        Method::POST,
+        "admin/datastore/{store}/verify",
+        &[
+            STORE,
+            NS,
+            optional("backup-type", TEXT),
+            optional("backup-id", TEXT),
+            optional("backup-time", Kind::Int(1, i64::MAX)),
+            optional("max-depth", Kind::Int(0, 7)),
+            optional("ignore-verified", Kind::Bool),
+            optional("outdated-after", Kind::Int(0, i64::MAX)),
+            optional("read-threads", THREADS),
+            optional("verify-threads", THREADS),
+        ],
+        content(VERIFY, BACKUP),
+        |call| Box::pin(verify::verify(call)),
     ),
     raw(Method::GET, "admin/datastore/{store}/download", FILE, content(READ, BACKUP), |call| {
         Box::pin(downloads::download(call))

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use datastore::{Datastore, DatastoreError, SnapshotLock};
 use formats::{ArchiveKind, ArchiveName, ChunkDigest, FIXED_CHUNK_SIZE, Index, Namespace, SnapshotId};
 use http::Method;
+use tasks::{TaskEnd, new_upid};
 use tokio::sync::Semaphore;
 
 use super::h2::{self, SessionCall, SessionRoute};
-use super::upgrade;
+use super::{in_namespace, upgrade};
 use crate::http::error::ApiError;
 use crate::http::input::Input;
 use crate::http::params::{TEXT, required};
 use crate::http::reply::Reply;
 use crate::rest::access::Scope;
 use crate::rest::call::{Call, OwnerCheck};
+use crate::rest::verify::hex_time;
+use crate::running_task::{RunningTask, Stopped};
 use crate::state::SessionPlace;
 use crate::stores::{Operation, Purpose};
 use config::acl::Privileges;
@@ -91,15 +94,23 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
         })
         .await??;
     let connection = call.upgrade.take().ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
+    let (group, time) = (&reader.snapshot.group, hex_time(reader.snapshot.time));
+    let upid = new_upid("reader", Some(format!("{name}:{group}/{time}")), call.identity()?.clone());
+    let task = RunningTask::begin(&call.state, upid).await?;
+    task.log().info(format!("reading {} of datastore '{name}'{}", reader.snapshot, in_namespace(&reader.ns)));
     let state = Arc::clone(&call.state);
     let number = state.session_number();
     tracing::info!(session = number, snapshot = %reader.snapshot, store = %name, caller = %call.identity()?, "reader session");
     call.state.tracker.spawn(async move {
-        match connection.await {
-            Ok(io) => h2::serve(&state, io, &Arc::new(reader), ROUTES).await,
-            Err(error) => tracing::debug!(%error, "peer left during the upgrade"),
-        }
+        let stopped = match connection.await {
+            Ok(io) => task.unless_stopped(&state, h2::serve(&state, io, &Arc::new(reader), ROUTES)).await.err(),
+            Err(error) => {
+                tracing::debug!(%error, "peer left during the upgrade");
+                None
+            }
+        };
         tracing::info!(session = number, "reader session over");
+        task.finish(&state, stopped.map_or(TaskEnd::Ok, Stopped::end)).await;
     });
     Ok(Reply::Switch(READER_PROTOCOL))
 }

@@ -13,4 +13,6 @@ mod sessions;
 mod shipped_unit;
 mod shutdown;
 mod support;
+mod sync_jobs;
+mod tasks;
 mod transport;

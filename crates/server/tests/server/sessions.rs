@@ -69,7 +69,20 @@ pub(crate) async fn finish(session: &Session, files: Vec<FileInfo>) {
 pub(crate) async fn small_backup(server: &TestServer, caller: &Caller, snapshot: &str) {
     let session = server.writer_as(caller, snapshot).await.unwrap_or_else(|refused| panic!("{}", refused.text()));
     upload_blob(&session, "x.conf.blob", blob(b"content")).await;
-    finish(&session, Vec::new()).await;
+    upload_blob(&session, "index.json.blob", Manifest::new(named(snapshot)).to_blob().unwrap().into_bytes()).await;
+    let answer = session.post("finish").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// The snapshot that such a query names.
+fn named(query: &str) -> SnapshotId {
+    let field = |name: &str| {
+        let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).unwrap();
+        value.into_owned()
+    };
+    let group = format!("{}/{}", field("backup-type"), field("backup-id")).parse().unwrap();
+    let time = formats::BackupTime::from_unix(field("backup-time").parse().unwrap()).unwrap();
+    SnapshotId { group, time }
 }
 
 async fn listed(server: &TestServer) -> serde_json::Value {

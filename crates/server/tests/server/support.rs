@@ -87,6 +87,11 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Self {
+        Self::start_changed(settings, |server, _| server).await
+    }
+
+    /// Starts a server after `change`, which also sees the directory of its own.
+    pub(crate) async fn start_changed(settings: Settings, change: impl FnOnce(Server, &Path) -> Server) -> Self {
         let root = tempfile::tempdir().unwrap();
         let paths = Paths::under_root(root.path());
         let admin = prepare(&paths, root.path());
@@ -94,7 +99,7 @@ impl TestServer {
         let certificate = config::cert::ensure(&paths, &conf, chrono::Utc::now()).unwrap();
         let tls =
             server::server_config(certificate.certificate_pem.as_bytes(), certificate.key_pem.as_bytes()).unwrap();
-        let server = Server::new(paths.clone(), settings, tls).unwrap();
+        let server = change(Server::new(paths.clone(), settings, tls).unwrap(), root.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -166,11 +171,21 @@ impl TestServer {
 
     /// One request of the administrator with a JSON body.
     pub(crate) async fn call_json(&self, method: Method, path: &str, body: &serde_json::Value) -> Answer {
+        self.call_json_as(&self.admin, method, path, body).await
+    }
+
+    pub(crate) async fn call_json_as(
+        &self,
+        caller: &Caller,
+        method: Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Answer {
         self.send(
             Request::builder()
                 .method(method)
                 .uri(format!("/api2/json{path}"))
-                .header(AUTHORIZATION, self.admin.authorization())
+                .header(AUTHORIZATION, caller.authorization())
                 .header(CONTENT_TYPE, "application/json")
                 .body(Full::from(body.to_string()))
                 .unwrap(),

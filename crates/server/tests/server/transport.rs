@@ -122,7 +122,7 @@ async fn errors_are_plain_in_one_tree_and_wrapped_in_the_other() {
 async fn inner_nodes_list_their_children() {
     let server = TestServer::start().await;
     let list = server.call(Method::GET, "/admin").await.data();
-    assert_eq!(list, serde_json::json!([{ "subdir": "datastore" }]));
+    assert_eq!(list, serde_json::json!([{ "subdir": "datastore" }, { "subdir": "sync" }]));
     let list = server.call(Method::GET, "/admin/datastore/main").await.data();
     assert!(list.as_array().unwrap().contains(&serde_json::json!({ "subdir": "snapshots" })));
 }

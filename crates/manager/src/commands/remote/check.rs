@@ -71,6 +71,11 @@ fn rights_text(rights: &StoreRights) -> String {
         "own" => "pull: own groups only (all need DatastoreReader)",
         _ => "pull: no (needs DatastoreReader)",
     };
+    let moves = match rights.pull_move {
+        "all" => "move away: all groups",
+        "own" => "move away: own groups only (all need DatastoreAdmin)",
+        _ => "move away: no (own groups need DatastorePowerUser, all need DatastoreAdmin)",
+    };
     let push = match (rights.push, rights.push_remove, rights.push_namespaces) {
         (false, ..) => "push: no (needs DatastoreBackup)",
         (true, true, true) => "push: yes, also removals and new namespaces",
@@ -78,7 +83,7 @@ fn rights_text(rights: &StoreRights) -> String {
         (true, false, true) => "push: yes, also new namespaces; removals need DatastorePowerUser",
         (true, false, false) => "push: yes; removals need DatastorePowerUser, new namespaces DatastoreAdmin",
     };
-    let mut text = format!("{}  {pull}  {push}", rights.store);
+    let mut text = format!("{}  {pull}  {push}  {moves}", rights.store);
     if !rights.namespaces.is_empty() {
         text.push_str(&format!("  with rights of their own: {}", rights.namespaces.join(", ")));
     }

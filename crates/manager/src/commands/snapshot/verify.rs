@@ -38,7 +38,8 @@ impl Args {
         let progress = Progress::new();
         let rows: Vec<VerifyRow> = ctx.block_on(async {
             let wanted = jobs::snapshots_to_verify(&store, &self.ns, self.snapshot, self.max_depth.map(usize::from))?;
-            Ok(jobs::verify(&store, wanted, &mut |row| progress.say(&line(row))).await?)
+            let upid = tasks::new_upid("verify", Some(self.store.to_string()), tasks::superuser());
+            Ok(jobs::verify(&store, wanted, &upid, &mut |row| progress.say(&line(row))).await?)
         })?;
         progress.finish();
         let failed = rows.iter().filter(|row| row.state == VerifyOutcome::Failed).count();

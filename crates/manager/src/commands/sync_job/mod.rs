@@ -11,6 +11,7 @@ use crate::errors::unknown;
 use crate::outcome::Outcome;
 
 pub(crate) mod create;
+pub(crate) mod explain;
 pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod reverse;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Remove(remove::Args),
     /// Make the job that copies the other way, for a restore; it starts by hand only
     Reverse(reverse::Args),
+    /// Say what a job would do with one snapshot, rule by rule
+    Explain(explain::Args),
     /// Run a sync job now, in the foreground
     Run(run::Args),
 }
@@ -46,6 +49,7 @@ impl Command {
             Self::Update(args) => args.run(ctx),
             Self::Remove(args) => args.run(ctx),
             Self::Reverse(args) => args.run(ctx),
+            Self::Explain(args) => args.run(ctx),
             Self::Run(args) => args.run(ctx),
         }
     }

@@ -19,6 +19,10 @@ pub(crate) struct Args {
     #[arg(value_name = "TOKEN-NAME")]
     token: TokenName,
 
+    /// Give an existing token a new secret, as after an import; the old one is void
+    #[arg(long, conflicts_with_all = ["enable", "expire", "comment"])]
+    regenerate: bool,
+
     /// Accept the token [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
     enable: Option<bool>,
@@ -45,7 +49,11 @@ impl Args {
             comment: self.comment.filter(|text| !text.is_empty()),
             ..TokenConfig::new(&self.userid, &self.token)?
         };
-        let generated = config::users::generate_token(&ctx.paths, &token, self.digest.as_ref())?;
+        let generated = if self.regenerate {
+            config::users::regenerate_token(&ctx.paths, &token.tokenid)?
+        } else {
+            config::users::generate_token(&ctx.paths, &token, self.digest.as_ref())?
+        };
         if ctx.out.is_text() {
             ctx.out.line("Result:")?;
         }

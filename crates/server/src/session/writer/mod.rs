@@ -9,6 +9,7 @@ pub(crate) mod known_chunks;
 pub(crate) mod open;
 mod phase;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -69,6 +70,16 @@ struct Statistics {
     size: u64,
     compressed_size: u64,
     duplicates: u64,
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { files, chunks, size, compressed_size, duplicates } = self;
+        write!(
+            f,
+            "{files} files; {chunks} chunks of {size} bytes, {compressed_size} as they came; {duplicates} were there already"
+        )
+    }
 }
 
 impl Writer {

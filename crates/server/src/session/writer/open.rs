@@ -4,17 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use api_types::protocol::WRITER_PROTOCOL;
 use config::acl::Privileges;
-use datastore::{Datastore, VerifyCache};
-use formats::{AuthId, BackupType, GroupId, Namespace, SnapshotId, Upid, VerifyResult};
+use datastore::Datastore;
+use formats::{AuthId, BackupType, GroupId, Namespace, SnapshotId, VerifyResult};
+use hyper::upgrade::OnUpgrade;
+use tasks::{TaskEnd, new_upid};
 use tokio::sync::RwLock;
 
 use super::known::KnownChunks;
-use super::phase::PhaseCell;
+use super::phase::{Phase, PhaseCell};
 use super::{ROUTES, Staged, Statistics, Writer, index};
 use crate::http::error::ApiError;
 use crate::http::reply::Reply;
 use crate::rest::call::{Call, OwnerCheck};
-use crate::session::{h2, upgrade};
+use crate::rest::verify::{hex_time, verify_all};
+use crate::running_task::RunningTask;
+use crate::session::{h2, in_namespace, upgrade};
 use crate::state::{SessionPlace, State};
 use crate::stores::{Operation, Purpose};
 use crate::vouch::Voucher;
@@ -46,22 +50,41 @@ pub(crate) async fn open(mut call: Call) -> Result<Reply, ApiError> {
         call.state.blocking(move || writer.end()).await?;
         return Err(ApiError::bad_request("this connection cannot be upgraded"));
     };
+    let id = format!("{name}:{}", writer.snapshot.group);
+    let task = RunningTask::begin(&call.state, new_upid("backup", Some(id), writer.caller.clone())).await?;
+    task.log().info(format!("backup of {} into datastore '{name}'{}", writer.snapshot, in_namespace(&writer.ns)));
     tracing::info!(session = writer.number, snapshot = %writer.snapshot, store = %name, caller = %writer.caller, "backup session");
     let state = Arc::clone(&call.state);
-    call.state.tracker.spawn(async move {
-        let writer = Arc::new(writer);
-        match connection.await {
-            Ok(io) => h2::serve(&state, io, &writer, ROUTES).await,
-            Err(error) => tracing::debug!(%error, "peer left during the upgrade"),
-        }
-        let ending = Arc::clone(&writer);
-        let complete = state.blocking(move || ending.end()).await.unwrap_or(false);
-        tracing::info!(session = writer.number, complete, "backup session over");
-        if complete && writer.verify_after {
-            verify(&state, &writer).await;
-        }
-    });
+    call.state.tracker.spawn(serve(state, task, Arc::new(writer), connection));
     Ok(Reply::Switch(WRITER_PROTOCOL))
+}
+
+/// Serves a session to its end, whatever that is, and verifies what it made if that is wanted.
+async fn serve(state: Arc<State>, task: Arc<RunningTask>, writer: Arc<Writer>, connection: OnUpgrade) {
+    let stopped = match connection.await {
+        Ok(io) => task.unless_stopped(&state, h2::serve(&state, io, &writer, ROUTES)).await.err(),
+        Err(error) => {
+            tracing::debug!(%error, "peer left during the upgrade");
+            None
+        }
+    };
+    let ending = Arc::clone(&writer);
+    let complete = state.blocking(move || ending.end()).await.unwrap_or(false);
+    let finished = writer.phase.get() == Phase::Finished;
+    tracing::info!(session = writer.number, complete, "backup session over");
+    let end = match stopped {
+        _ if finished => {
+            task.log().info(writer.statistics().to_string());
+            TaskEnd::Ok
+        }
+        Some(stopped) => stopped.end(),
+        None => TaskEnd::Error("the client left before the backup was finished; nothing of it is kept".to_owned()),
+    };
+    task.finish(&state, end).await;
+    drop(task);
+    if complete && writer.verify_after {
+        verify(&state, &writer).await;
+    }
 }
 
 /// What a session is opened with.
@@ -159,19 +182,18 @@ fn previous(store: &Datastore, ns: &Namespace, snapshot: &SnapshotId) -> Result<
 }
 
 /// Reads all of a new snapshot once more, as `verify-new` asks for.
-async fn verify(state: &Arc<State>, writer: &Writer) {
-    let upid = verify_upid(writer);
-    let cache = VerifyCache::default();
-    tokio::select! {
-        report = writer.store.verify_snapshot(&writer.ns, &writer.snapshot, &cache, upid) => match report {
-            Ok(report) => tracing::info!(snapshot = %writer.snapshot, ?report, "verified"),
-            Err(error) => tracing::error!(snapshot = %writer.snapshot, %error, "cannot verify"),
-        },
-        () = state.tracker.stopped() => tracing::info!(snapshot = %writer.snapshot, "verification ended by the shutdown"),
-    }
-}
-
-fn verify_upid(writer: &Writer) -> Upid {
-    let (store, group, time) = (writer.store.name(), &writer.snapshot.group, writer.snapshot.time.unix());
-    tasks::new_upid("verify", Some(format!("{store}:{group}/{time:08X}")), writer.caller.clone())
+async fn verify(state: &State, writer: &Writer) {
+    let (store, group) = (writer.store.name(), &writer.snapshot.group);
+    let id = format!("{store}:{group}/{}", hex_time(writer.snapshot.time));
+    let task = match RunningTask::begin(state, new_upid("verify", Some(id), writer.caller.clone())).await {
+        Ok(task) => task,
+        Err(error) => {
+            tracing::error!(snapshot = %writer.snapshot, %error, "cannot verify");
+            return;
+        }
+    };
+    let snapshots = vec![(writer.ns.clone(), writer.snapshot.clone())];
+    let end = verify_all(state, &task, &writer.store, snapshots, task.upid()).await;
+    tracing::info!(snapshot = %writer.snapshot, %end, "verified");
+    task.finish(state, end).await;
 }

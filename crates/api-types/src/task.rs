@@ -1,0 +1,85 @@
+use formats::{Upid, UserId};
+use serde::{Deserialize, Serialize};
+
+/// A task in the list of a node. Keys have underscores here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskListItem {
+    /// Its name.
+    pub upid: Upid,
+    /// Always `localhost`.
+    pub node: String,
+    /// Process that runs it, or did.
+    pub pid: u32,
+    /// Start of that process in kernel ticks.
+    pub pstart: u64,
+    /// When it began.
+    pub starttime: i64,
+    /// What kind of task.
+    pub worker_type: String,
+    /// What it works on; `null` when there is nothing to say.
+    pub worker_id: Option<String>,
+    /// Who started it, user or token.
+    pub user: String,
+    /// When it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endtime: Option<i64>,
+    /// How it ended: `OK`, `WARNINGS: n`, `unknown` or the text of an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+}
+
+/// How one task is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    /// Its name.
+    pub upid: Upid,
+    /// The node in its name.
+    pub node: String,
+    /// Process that runs it, or did.
+    pub pid: u32,
+    /// Start of that process in kernel ticks.
+    pub pstart: u64,
+    /// When it began.
+    pub starttime: i64,
+    /// What kind of task.
+    #[serde(rename = "type")]
+    pub worker_type: String,
+    /// What it works on; `null` when there is nothing to say.
+    pub id: Option<String>,
+    /// Who started it, without token.
+    pub user: UserId,
+    /// With which token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenid: Option<String>,
+    /// `running` or `stopped`.
+    pub status: String,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exitstatus: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endtime: Option<i64>,
+}
+
+/// Lines of a task's log, as the whole answer: it has no envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLogPage {
+    /// The lines.
+    pub data: Vec<TaskLogLine>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Always 1.
+    pub success: u8,
+    /// Whether the task runs; present when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLogLine {
+    /// Its number, from 1.
+    pub n: u64,
+    /// Its text, without a line break.
+    pub t: String,
+}
