@@ -17,7 +17,7 @@ use super::memory::Memory;
 use super::notes::Notes;
 use crate::conditions::{Surroundings, unmet};
 use crate::lock::{JobLock, JobLockError};
-use crate::run::end_of_dead;
+use crate::run::{Attempts, end_of_dead};
 use crate::state::{EndState, JobState, JobStates};
 use crate::sync::chain;
 
@@ -123,8 +123,10 @@ impl Agenda {
             }
         }
         let memory = Memory::observe(notes.jobs.get(&job.id), &job, state.as_ref(), edited, self.now);
-        // What cannot be read is as good as nothing.
-        let kept = states.attempts(&job.id).unwrap_or_default();
+        let kept = states.attempts(&job.id).unwrap_or_else(|error| {
+            self.problems.push(chain(&error));
+            Attempts::default()
+        });
         let requested = self.requests.iter().any(|(id, _)| *id == job.id);
         self.facts.push(JobFacts {
             memory,

@@ -78,7 +78,9 @@ impl Tick<'_> {
             if round == 1 {
                 report.problems.extend(agenda.all_problems());
             }
-            self.settle(&agenda, &mut report);
+            if self.settle(&agenda, &mut report) {
+                agenda = Agenda::with_notes(self.paths, &notes, (self.clock)(), self.zone.zone)?;
+            }
             self.refuse(&agenda, &mut report);
             // What waits for conditions to be looked at does not hold up the others.
             let mut decisions = self.start(&mut agenda, &mut notes, &mut report);
@@ -143,8 +145,9 @@ impl Tick<'_> {
         }
     }
 
-    /// Writes down how runs ended whose process died, under the lock of the job: a run that begins just now is alive.
-    fn settle(&self, agenda: &Agenda, report: &mut TickReport) {
+    /// Writes down how runs ended whose process died, and makes states anew that cannot be read. Says whether anything
+    /// changed.
+    fn settle(&self, agenda: &Agenda, report: &mut TickReport) -> bool {
         let states = JobStates::new(self.paths);
         for id in &agenda.died {
             let Some(one) = agenda.facts.iter().find(|one| one.job.id == *id) else { continue };
@@ -159,6 +162,7 @@ impl Tick<'_> {
                 report.problems.push(chain(&error));
             }
         }
+        !agenda.died.is_empty() || !agenda.unreadable.is_empty()
     }
 
     /// Ends the tasks of requests that cannot be followed, with the reason in their log.

@@ -10,6 +10,7 @@ mod keys;
 mod rules;
 mod schedule;
 mod scheduler;
+mod scheduler_run;
 mod servers;
 mod settings;
 mod sync;
