@@ -131,21 +131,7 @@ impl FileLock {
 
     /// Replaces the locked file: all of `bytes`, or the old content.
     pub(crate) fn replace(&self, bytes: &[u8], mode: u32) -> Result<()> {
-        let path = &self.path;
-        let dir = directory(path);
-        let mut temporary = tempfile::Builder::new()
-            .prefix(&temporary_prefix(path))
-            .permissions(fs::Permissions::from_mode(MODE_SECRET))
-            .tempfile_in(dir)
-            .map_err(ConfigError::io("make a temporary file beside", path))?;
-        temporary
-            .write_all(bytes)
-            .and_then(|()| give_to_owner_of(dir, temporary.as_file()))
-            .and_then(|()| temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)))
-            .and_then(|()| temporary.as_file().sync_all())
-            .map_err(ConfigError::io("write a temporary file beside", path))?;
-        temporary.persist(path).map_err(|error| ConfigError::io("replace", path)(error.error))?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
+        replace(&self.path, bytes, mode)
     }
 
     /// Removes temporary files of writers that died: nobody else writes while we hold the lock.
@@ -159,6 +145,24 @@ impl FileLock {
             }
         }
     }
+}
+
+/// Replaces a file: all of `bytes`, or the old content. Whoever calls sees to it that nobody else writes.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let dir = directory(path);
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&temporary_prefix(path))
+        .permissions(fs::Permissions::from_mode(MODE_SECRET))
+        .tempfile_in(dir)
+        .map_err(ConfigError::io("make a temporary file beside", path))?;
+    temporary
+        .write_all(bytes)
+        .and_then(|()| give_to_owner_of(dir, temporary.as_file()))
+        .and_then(|()| temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)))
+        .and_then(|()| temporary.as_file().sync_all())
+        .map_err(ConfigError::io("write a temporary file beside", path))?;
+    temporary.persist(path).map_err(|error| ConfigError::io("replace", path)(error.error))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(ConfigError::io("flush the directory of", path))
 }
 
 /// Reads a file; an absent one is empty.
@@ -212,7 +216,7 @@ pub(crate) fn belong_to_parent(path: &Path) -> io::Result<()> {
     give_to_owner_of(directory(path), &File::open(path)?)
 }
 
-fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

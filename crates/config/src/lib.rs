@@ -21,6 +21,7 @@ mod rate_schedule;
 pub mod remotes;
 mod secrets;
 pub mod server_conf;
+pub mod state;
 mod store;
 pub mod sync_jobs;
 pub mod users;

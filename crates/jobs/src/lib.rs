@@ -4,6 +4,7 @@
 //! Nothing here prints: progress goes to monitors, results are plain data.
 
 mod backup;
+mod brakes;
 mod check;
 mod ends;
 mod error;
@@ -19,6 +20,7 @@ mod task;
 mod verify;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
+pub use brakes::forget_job;
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
 pub use ends::{
     Place, SourceEnd, TargetEnd, address_of, find_remote, open_as_configured, open_remote, open_source, open_store,
@@ -27,7 +29,7 @@ pub use ends::{
 pub use error::JobError;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use lock::{JobLock, JobLockError};
-pub use relay::{RelayRequest, run_relay};
+pub use relay::{Relay, forecast_relay, run_relay};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
 pub use sync::{ADHOC, Kind, ThisRun, forecast_sync, run_sync};

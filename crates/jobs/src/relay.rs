@@ -1,76 +1,87 @@
 //! Copying between two remotes, with no datastore of this host in between.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use config::Paths;
-use formats::{RemoteName, StoreName};
-use replication::{JobOptions, Monitor, Report, RunControl};
+use client::Traffic;
+use config::{Entry as _, Paths, SyncJobConfig};
+use formats::RemoteName;
+use replication::{Direction, Monitor, RunControl};
 
-use crate::ends::{Place, open_source, open_target};
+use crate::ends::{Place, open_source_paced, open_target_verified};
 use crate::error::JobError;
+use crate::forecast::JobForecast;
 use crate::report::JobReport;
-use crate::task::{new_upid, superuser};
+use crate::sync::{Ends, Keys, Kind, ThisRun, forecast, options, perform};
 
 /// What to relay, from where to where.
 #[derive(Clone, Debug)]
-pub struct RelayRequest {
-    /// Where snapshots come from.
-    pub from: (RemoteName, StoreName),
-    /// Where they go to.
-    pub to: (RemoteName, StoreName),
-    /// What to copy: options of a push. The owner is the identity that the second remote knows us by.
-    pub options: JobOptions,
-    /// Bytes per second received from the first remote; `None` for no limit.
-    pub rate_in: Option<u64>,
-    /// Bytes per second sent to the second remote.
-    pub rate_out: Option<u64>,
+pub struct Relay {
+    /// The remote that has the source.
+    pub from: RemoteName,
+    /// A push of what is in `store` there, and begins in `ns`, to `remote-store` at `remote`. It has at most one kind of
+    /// keys: one that encrypts, or associated ones that decrypt. The owner is the identity that the second remote knows
+    /// us by.
+    pub job: SyncJobConfig,
 }
 
 /// Copies from one remote to another. Chunks pass through memory and touch no disk here.
 ///
 /// # Errors
-/// Both ends are the same place, or one of them cannot be opened. What fails later is in the report.
+/// Both ends are the same place, or the settings contradict each other. What fails later is in the report.
 pub async fn run_relay(
     paths: &Paths,
-    request: RelayRequest,
+    relay: &Relay,
+    this_run: ThisRun,
     control: RunControl,
     monitor: Arc<dyn Monitor>,
 ) -> Result<JobReport, JobError> {
-    let RelayRequest { from, to, mut options, rate_in, rate_out } = request;
-    if from == to && options.source_ns == options.target_ns {
-        return Err(JobError::Unusable(format!("source and target are the same: datastore '{}' at '{}'", to.1, to.0)));
+    let keys = check(paths, relay)?;
+    let ends = open(paths, relay, keys);
+    Ok(perform(paths, &relay.job, Kind::Adhoc, this_run, ends, control, monitor).await)
+}
+
+/// Says what [`run_relay`] would do now. Nothing is written at either end.
+///
+/// # Errors
+/// As there, or the forecast was stopped.
+pub async fn forecast_relay(
+    paths: &Paths,
+    relay: &Relay,
+    this_run: ThisRun,
+    control: RunControl,
+) -> Result<JobForecast, JobError> {
+    let keys = check(paths, relay)?;
+    forecast(paths, &relay.job, Kind::Adhoc, this_run, open(paths, relay, keys), control).await
+}
+
+fn check(paths: &Paths, relay: &Relay) -> Result<Keys, JobError> {
+    let Relay { from, job } = relay;
+    job.check()?;
+    if job.remote.as_ref() == Some(from) && job.store == job.remote_store && job.ns() == job.remote_ns() {
+        let same = format!("source and target are the same: datastore '{}' at '{from}'", job.store);
+        return Err(JobError::Unusable(same));
     }
-    let start = Instant::now();
-    let upid = new_upid("sync", Some(to.1.to_string()), superuser());
-    options.target_store = Some(to.1.to_string());
-    let source = open_source(paths, &Place::Remote(from.0, from.1), &superuser())?;
-    let place = Place::Remote(to.0, to.1);
-    let opened = tokio::select! {
-        biased;
-        () = control.cancelled() => None,
-        target = open_target(paths, &place) => Some(target?),
-    };
-    let Some(target) = opened else {
-        let mut report = Report { cancelled: true, ..Report::default() };
-        report.settle();
-        return Ok(JobReport::new(upid, report, None, start.elapsed()));
-    };
+    let encrypt = config::encryption_keys::of_job(paths, job)?;
+    let decrypt = config::encryption_keys::associated_with(paths, job)?;
+    if !encrypt.is_empty() && !decrypt.is_empty() {
+        return Err(JobError::Unusable("a relay encrypts or decrypts, not both".to_owned()));
+    }
+    Ok(Keys { encrypt: encrypt.into_iter().next(), decrypt })
+}
+
+async fn open(paths: &Paths, relay: &Relay, keys: Keys) -> Result<Ends, JobError> {
+    let Relay { from, job } = relay;
+    let Some(to) = &job.remote else { return Err(JobError::Unusable("a relay needs two remotes".to_owned())) };
+    // One for both, so that counters and rates are those of the whole job.
+    let traffic = Traffic::new();
+    let from = Place::Remote(from.clone(), job.store.clone());
+    let to = Place::Remote(to.clone(), job.remote_store.clone());
+    let source = open_source_paced(paths, &from, &job.owner(), Some(Arc::clone(&traffic)))?;
+    let target = open_target_verified(paths, &to, Some(false), &[], Some(Arc::clone(&traffic))).await?;
+    let mut options = options(job);
+    debug_assert_eq!(options.direction, Direction::Push, "a remote takes only what is newer");
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
-    let lines = [source.traffic, target.traffic];
-    for (line, (limit_in, limit_out)) in lines.iter().zip([(rate_in, None), (None, rate_out)]) {
-        if let Some(traffic) = line {
-            traffic.set_rate_in(limit_in, None);
-            traffic.set_rate_out(limit_out, None);
-        }
-    }
-    let report = replication::run(&options, source.source, target.target, &control, monitor).await;
-    let mut report = JobReport::new(upid, report, None, start.elapsed());
-    for traffic in lines.iter().flatten() {
-        report.bytes_on_wire_in += traffic.bytes_in();
-        report.bytes_on_wire_out += traffic.bytes_out();
-    }
-    Ok(report)
+    Ok(Ends::between(source.source, target.target, keys, options, Some(traffic), job))
 }

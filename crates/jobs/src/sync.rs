@@ -13,6 +13,7 @@ use replication::{
     TransferOrder,
 };
 
+use crate::brakes::HeldBrake;
 use crate::ends::{Place, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
@@ -60,35 +61,53 @@ pub async fn run_sync(
         Kind::Stored => config::sync_jobs::check(paths, job)?,
         Kind::Adhoc => job.check()?,
     }
-    let keys = config::encryption_keys::of_job(paths, job)?;
+    let keys = Keys::of(paths, job)?;
     let lock = match kind {
         Kind::Stored => Some(JobLock::acquire(&paths.run().join("locks"), "syncjob", job.id.as_str())?),
         Kind::Adhoc => None,
     };
+    let report = perform(paths, job, kind, this_run, open(paths, job, keys), control, monitor).await;
+    drop(lock);
+    Ok(report)
+}
+
+/// Opens the ends and runs between them.
+pub(crate) async fn perform(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    kind: Kind,
+    this_run: ThisRun,
+    ends: impl Future<Output = Result<Ends, JobError>>,
+    control: RunControl,
+    monitor: Arc<dyn Monitor>,
+) -> JobReport {
     let start = Instant::now();
     let upid = upid(job, kind);
     let mut traffic = None;
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => None,
-        opened = open(paths, job, keys) => Some(opened),
+        opened = ends => Some(opened),
     };
     let report = match opened {
         None => settled(Report { cancelled: true, ..Report::default() }),
         Some(Err(error)) => never_started(job, &error, &*monitor),
         Some(Ok(mut ends)) => {
-            ends.options.allow_removals = this_run.allow_removals;
+            let brake = ends.prepare(paths, job, kind, this_run);
             traffic = ends.traffic.take();
             let rates = Rates::of(job);
-            tokio::select! {
+            let report = tokio::select! {
                 biased;
                 never = rates.follow(traffic.as_deref(), local_now) => match never {},
                 report = run(paths, job, kind, &ends, &control, monitor) => report,
+            };
+            if let Some(brake) = brake {
+                brake.settle(&report, now());
             }
+            report
         }
     };
-    drop(lock);
-    Ok(JobReport::new(upid, report, traffic.as_deref(), start.elapsed()))
+    JobReport::new(upid, report, traffic.as_deref(), start.elapsed())
 }
 
 /// Runs between open ends. A stored job that left nothing to do last time, and whose ends look the same, ends at once.
@@ -131,23 +150,36 @@ async fn run(
 pub async fn forecast_sync(
     paths: &Paths,
     job: &SyncJobConfig,
+    kind: Kind,
     this_run: ThisRun,
     control: RunControl,
 ) -> Result<JobForecast, JobError> {
     job.check()?;
-    let keys = config::encryption_keys::of_job(paths, job)?;
+    let keys = Keys::of(paths, job)?;
+    forecast(paths, job, kind, this_run, open(paths, job, keys), control).await
+}
+
+/// Opens the ends and says what a run between them would do.
+pub(crate) async fn forecast(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    kind: Kind,
+    this_run: ThisRun,
+    ends: impl Future<Output = Result<Ends, JobError>>,
+    control: RunControl,
+) -> Result<JobForecast, JobError> {
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => return Err(stopped().into()),
-        opened = open(paths, job, keys) => opened,
+        opened = ends => opened,
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
         Err(error) => Forecast { report: never_started(job, &error, &*monitor), ..Forecast::default() },
         Ok(mut ends) => {
-            ends.options.allow_removals = this_run.allow_removals;
+            ends.prepare(paths, job, kind, this_run);
             match replication::rehearse(&ends.options, ends.source, ends.target, &control, monitor).await {
                 Ok(forecast) => forecast,
                 Err(error) => {
@@ -164,14 +196,67 @@ pub async fn forecast_sync(
 }
 
 /// Both ends of a run, ready.
-struct Ends {
+pub(crate) struct Ends {
     options: JobOptions,
     source: Arc<dyn Source>,
     target: Arc<dyn Target>,
     traffic: Option<Arc<Traffic>>,
 }
 
-async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result<Ends, JobError> {
+impl Ends {
+    /// Puts encryption or decryption between the ends, and sets the rates that hold now.
+    pub(crate) fn between(
+        source: Arc<dyn Source>,
+        target: Arc<dyn Target>,
+        keys: Keys,
+        options: JobOptions,
+        traffic: Option<Arc<Traffic>>,
+        job: &SyncJobConfig,
+    ) -> Self {
+        if let Some(traffic) = &traffic {
+            Rates::of(job).set(traffic, local_now());
+        }
+        let source = match keys.encrypt {
+            Some(key) => Arc::new(EncryptingSource::new(source, key)),
+            None => source,
+        };
+        let target = match keys.decrypt {
+            keys if keys.is_empty() => target,
+            keys => Arc::new(DecryptingTarget::new(target, keys)),
+        };
+        Self { options, source, target, traffic }
+    }
+
+    /// Adds what holds for this run only. Returns what is remembered of the brake of a stored job.
+    fn prepare(&mut self, paths: &Paths, job: &SyncJobConfig, kind: Kind, this_run: ThisRun) -> Option<HeldBrake> {
+        self.options.allow_removals = this_run.allow_removals;
+        let brake = (kind == Kind::Stored).then(|| HeldBrake::read(paths, job, &self.options));
+        self.options.held_in_scope = brake.as_ref().and_then(HeldBrake::in_scope);
+        brake
+    }
+}
+
+/// The keys of a run.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Encrypts what is plain.
+    pub(crate) encrypt: Option<CryptKey>,
+    /// Decrypt what is under them.
+    pub(crate) decrypt: Vec<CryptKey>,
+}
+
+impl Keys {
+    /// A push has one key at most, a pull decrypts with any.
+    fn of(paths: &Paths, job: &SyncJobConfig) -> Result<Self, JobError> {
+        let keys = config::encryption_keys::of_job(paths, job)?;
+        Ok(match job.direction() {
+            SyncDirection::Push => Self { encrypt: keys.into_iter().next(), ..Self::default() },
+            SyncDirection::Pull => Self { decrypt: keys, ..Self::default() },
+        })
+    }
+}
+
+async fn open(paths: &Paths, job: &SyncJobConfig, keys: Keys) -> Result<Ends, JobError> {
     let here = Place::Local(job.store.clone());
     let there = match &job.remote {
         Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
@@ -184,34 +269,12 @@ async fn open(paths: &Paths, job: &SyncJobConfig, keys: Vec<CryptKey>) -> Result
     // Between two datastores of this host there is no line whose bytes could be held to a rate.
     let pace = job.remote.is_none().then(Traffic::new);
     let source = open_source_paced(paths, &from, &job.owner(), pace)?;
-    let target = open_target_verified(paths, &to, job.verify).await?;
-    let traffic = source.traffic.or(target.traffic);
-    if let Some(traffic) = &traffic {
-        Rates::of(job).set(traffic, local_now());
-    }
+    let target = open_target_verified(paths, &to, job.verify, &keys.decrypt, None).await?;
     let mut options = options(job);
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
-    let (source, target) = with_keys(source.source, target.target, options.direction, keys);
-    Ok(Ends { options, source, target, traffic })
-}
-
-/// Puts encryption or decryption between the ends: a push has one key at most, a pull decrypts with any.
-fn with_keys(
-    source: Arc<dyn Source>,
-    target: Arc<dyn Target>,
-    direction: Direction,
-    keys: Vec<CryptKey>,
-) -> (Arc<dyn Source>, Arc<dyn Target>) {
-    match direction {
-        Direction::Push => match keys.into_iter().next() {
-            Some(key) => (Arc::new(EncryptingSource::new(source, key)), target),
-            None => (source, target),
-        },
-        Direction::Pull if keys.is_empty() => (source, target),
-        Direction::Pull => (source, Arc::new(DecryptingTarget::new(target, keys))),
-    }
+    Ok(Ends::between(source.source, target.target, keys, options, source.traffic.or(target.traffic), job))
 }
 
 /// The job as the engine sees it.

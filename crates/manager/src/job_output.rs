@@ -39,7 +39,7 @@ pub(crate) fn run_or_forecast(
     let this_run = options.this_run();
     if options.dry_run {
         return crate::forecast_output::run(ctx, async |control| {
-            jobs::forecast_sync(&ctx.paths, job, this_run, control).await
+            jobs::forecast_sync(&ctx.paths, job, kind, this_run, control).await
         });
     }
     run(ctx, async |control, progress| jobs::run_sync(&ctx.paths, job, kind, this_run, control, progress).await)

@@ -59,6 +59,9 @@ pub struct JobOptions {
     /// The most snapshots that `remove_vanished` may remove in one run; with more than that it removes none. `None` is
     /// a fifth of those in scope, or [`JobOptions::FEW_REMOVALS`] where that is more.
     pub max_removals: Option<RemovalLimit>,
+    /// Snapshots in scope when an earlier run first held removals back: what such runs copied does not loosen a
+    /// percentage. `None` where none was held.
+    pub held_in_scope: Option<u64>,
     /// Whether this run may remove any number.
     pub allow_removals: bool,
     /// Who owns new groups and must own existing ones. For a push this is the remote's own identity.
@@ -102,6 +105,7 @@ impl JobOptions {
             resync_corrupt: false,
             remove_vanished: false,
             max_removals: None,
+            held_in_scope: None,
             allow_removals: false,
             owner,
             worker_threads: Self::DEFAULT_WORKERS,

@@ -5,6 +5,7 @@
 mod backup_restore;
 mod host;
 mod keys;
+mod relay;
 mod rules;
 mod servers;
 mod settings;

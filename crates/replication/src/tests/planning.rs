@@ -314,6 +314,16 @@ fn the_brake_lets_five_go_by_default_and_a_fifth_of_many() {
 }
 
 #[test]
+fn a_brake_that_was_held_measures_by_what_was_there_then() {
+    let half = JobOptions { held_in_scope: Some(4), ..at_most("50%") };
+    check(&half, "vm/1: 4 5 6 7", "vm/1: 1 2 3 4 5 6", "vm/1: keep 1 2 3 (max-removals), skip 4 5, refresh 6, copy 7");
+    check(&half, "vm/1: 3 4 5 6", "vm/1: 1 2 3 4 5 6", "vm/1: remove 1 2, skip 3 4 5, refresh 6");
+    // By then even less may be there.
+    let many = JobOptions { held_in_scope: Some(40), ..at_most("50%") };
+    check(&many, "vm/1: 4", "vm/1: 1 2 3 4", "vm/1: keep 1 2 3 (max-removals), refresh 4");
+}
+
+#[test]
 fn the_brake_is_set_by_number_or_percentage_and_loosened_for_one_run() {
     check(&at_most("1"), "vm/1: 3", "vm/1: 1 2 3", "vm/1: keep 1 2 (max-removals), refresh 3");
     check(&at_most("2"), "vm/1: 3", "vm/1: 1 2 3", "vm/1: remove 1 2, refresh 3");

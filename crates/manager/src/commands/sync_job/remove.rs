@@ -21,6 +21,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         config::sync_jobs::remove(&ctx.paths, &self.id, self.digest.as_ref())?;
+        jobs::forget_job(&ctx.paths, &self.id)?;
         Ok(Outcome::Done)
     }
 }
