@@ -236,10 +236,30 @@ fn in_use(id: &JobId, job: &str, why: &str) -> ConfigError {
 /// # Errors
 /// A key is missing, cannot be opened, is archived and to encrypt with, or may not be used by the job's owner.
 pub fn of_job(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<CryptKey>> {
-    let (property, ids, purpose) = match job.direction() {
-        SyncDirection::Push => ("active-encryption-key", job.active_encryption_key.as_slice(), KeyUse::Encrypt),
-        SyncDirection::Pull => ("associated-key", job.associated_key.as_slice(), KeyUse::Decrypt),
-    };
+    match job.direction() {
+        SyncDirection::Push => {
+            let active = job.active_encryption_key.as_slice();
+            open_all(paths, job, "active-encryption-key", active, KeyUse::Encrypt)
+        }
+        SyncDirection::Pull => associated_with(paths, job),
+    }
+}
+
+/// The keys that `job` names to decrypt with, whatever its direction.
+///
+/// # Errors
+/// As [`of_job`].
+pub fn associated_with(paths: &Paths, job: &SyncJobConfig) -> Result<Vec<CryptKey>> {
+    open_all(paths, job, "associated-key", &job.associated_key, KeyUse::Decrypt)
+}
+
+fn open_all(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    property: &'static str,
+    ids: &[String],
+    purpose: KeyUse,
+) -> Result<Vec<CryptKey>> {
     ids.iter()
         .map(|text| {
             let id: JobId =

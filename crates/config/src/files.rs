@@ -237,7 +237,7 @@ pub(crate) fn belong_to_parent(path: &Path) -> io::Result<()> {
     give_to_owner_of(directory(path), &File::open(path)?)
 }
 
-fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -25,6 +25,7 @@ pub mod remotes;
 mod run_condition;
 mod secrets;
 pub mod server_conf;
+pub mod state;
 mod store;
 pub mod sync_jobs;
 pub mod users;

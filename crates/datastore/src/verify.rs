@@ -2,18 +2,26 @@
 //!
 //! Each chunk is read once per run, whatever many snapshots use it. One that was read and is wrong is set aside, so that the next
 //! backup stores it anew; one that could not be read stays where it is. Memory: one encoded and one decoded chunk for each worker,
-//! and about 64 bytes for each chunk of the run.
+//! and about 100 bytes for each chunk of the run.
+//!
+//! An encrypted chunk is checked by its CRC, and with the key of its snapshot also by what it holds. Without that key nobody can
+//! tell a chunk from another one that is as well formed.
+
+mod files;
+mod seal;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use formats::{
-    ArchiveKind, BlobError, BlobKind, ChunkDigest, CryptMode, DataBlob, FileInfo, Index, MAX_BLOB_PLAIN,
-    MAX_CHUNK_PLAIN, Namespace, RSA_KEY_NAME, SnapshotId, Upid, VerifyResult, VerifyState, sha256,
+    BlobError, BlobKind, ChunkDigest, CryptKey, CryptMode, DataBlob, FileInfo, Fingerprint, Index, MAX_CHUNK_PLAIN,
+    Namespace, SnapshotId, Upid, VerifyResult, VerifyState,
 };
 use tokio::task::JoinSet;
 
+use self::files::check_file;
+use self::seal::Seal;
 use crate::chunks::ChunkStore;
 use crate::error::{DatastoreError, Result};
 use crate::store::Datastore;
@@ -24,14 +32,20 @@ const MAX_WORKERS: usize = 4;
 const MAX_PROBLEMS: usize = 50;
 
 /// What is known about the chunks of a run. Clones share it, so one serves all snapshots of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct VerifyCache {
     verdicts: Arc<Mutex<HashMap<ChunkDigest, Verdict>>>,
+    keys: Arc<[CryptKey]>,
 }
 
 #[derive(Clone, Debug)]
 enum Verdict {
-    Good { encrypted: bool, plain_len: Option<u64> },
+    /// `key` is the one it was decrypted with, if it was.
+    Good {
+        encrypted: bool,
+        plain_len: Option<u64>,
+        key: Option<Fingerprint>,
+    },
     Bad(Wrong),
 }
 
@@ -61,12 +75,19 @@ impl VerifyCache {
         Self::default()
     }
 
+    /// Checks encrypted chunks with whichever of `keys` their snapshot is under.
+    #[must_use]
+    pub fn with_keys(self, keys: Vec<CryptKey>) -> Self {
+        Self { keys: keys.into(), ..self }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ChunkDigest, Verdict>> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chunks of an index that nothing is known about yet, each once, in index order.
-    fn unknown(&self, index: &Index) -> Vec<(ChunkDigest, u64)> {
+    /// The chunks of an index that nothing is known about yet, or not with `key`, each once, in index order.
+    fn unknown(&self, index: &Index, key: Option<&CryptKey>) -> Vec<(ChunkDigest, u64)> {
+        let key = key.map(CryptKey::fingerprint);
         let known = self.lock();
         let mut seen = HashSet::new();
         index
@@ -74,6 +95,9 @@ impl VerifyCache {
             .filter(|entry| match known.get(&entry.digest) {
                 // What could not be looked at before may be now.
                 None | Some(Verdict::Bad(Wrong { damage: false, .. })) => seen.insert(entry.digest),
+                Some(Verdict::Good { encrypted: true, key: checked, .. }) if key.is_some() && key != *checked => {
+                    seen.insert(entry.digest)
+                }
                 Some(_) => false,
             })
             .map(|entry| (entry.digest, entry.len()))
@@ -104,6 +128,8 @@ pub struct VerifyReport {
     /// Some of what is wrong is damage. False as well while [`problems`](Self::problems) only say that data could not be looked at
     /// for want of rights or resources: such a verification has failed, the snapshot has not.
     pub damaged: bool,
+    /// What was not checked, although keys were given.
+    pub notes: Vec<String>,
     /// Why the snapshot was not verified at all: it is in use or has vanished. That is no failure.
     pub skipped: Option<String>,
 }
@@ -161,6 +187,18 @@ impl Datastore {
                 return Ok(report);
             }
         };
+        let key = match Seal::of(&manifest, &cache.keys) {
+            Seal::Unread => None,
+            Seal::Key(key) => Some(key),
+            Seal::Unproven(note) => {
+                report.notes.push(note);
+                None
+            }
+            Seal::Broken(message) => {
+                report.problem(formats::MANIFEST_NAME, &Wrong::damage(message));
+                None
+            }
+        };
         for file in manifest.files {
             let checked = {
                 let file = file.clone();
@@ -169,7 +207,10 @@ impl Datastore {
             };
             match checked {
                 Ok(None) => {}
-                Ok(Some(index)) => self.verify_chunks(&file, index, cache, &mut report).await?,
+                Ok(Some(index)) => {
+                    let key = key.filter(|_| file.crypt_mode == CryptMode::Encrypt);
+                    self.verify_chunks(&file, index, key, cache, &mut report).await?;
+                }
                 Err(wrong) => report.problem(file.filename.as_str(), &wrong),
             }
         }
@@ -200,10 +241,11 @@ impl Datastore {
         &self,
         file: &FileInfo,
         index: Index,
+        key: Option<&CryptKey>,
         cache: &VerifyCache,
         report: &mut VerifyReport,
     ) -> Result<()> {
-        let work = Arc::new(Work { queue: cache.unknown(&index), ..Work::default() });
+        let work = Arc::new(Work { queue: cache.unknown(&index, key), key: key.cloned(), ..Work::default() });
         let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_WORKERS);
         let mut running = JoinSet::new();
         for _ in 0..workers.min(work.queue.len()) {
@@ -230,6 +272,7 @@ impl Datastore {
 #[derive(Default)]
 struct Work {
     queue: Vec<(ChunkDigest, u64)>,
+    key: Option<CryptKey>,
     next: AtomicUsize,
     chunks: AtomicU64,
     bytes: AtomicU64,
@@ -241,7 +284,8 @@ async fn work_through(chunks: Arc<dyn ChunkStore>, work: Arc<Work>, cache: Verif
         let checked = match chunks.read(&digest).await {
             Ok(blob) => {
                 work.bytes.fetch_add(blob.encoded_len(), Ordering::Relaxed);
-                crate::blocking(move || Ok(check_chunk(&blob, &digest, plain_len))).await?
+                let work = Arc::clone(&work);
+                crate::blocking(move || Ok(check_chunk(&blob, &digest, plain_len, work.key.as_ref()))).await?
             }
             Err(e) => Err(e),
         };
@@ -251,7 +295,7 @@ async fn work_through(chunks: Arc<dyn ChunkStore>, work: Arc<Work>, cache: Verif
             Err(e) => {
                 let mut message = e.chain();
                 if e.is_corrupt() {
-                    match chunks.set_aside(&digest).await {
+                    match chunks.set_aside(&digest, work.key.as_ref()).await {
                         Ok(None) => {}
                         Ok(Some(_)) => {
                             work.set_aside.fetch_add(1, Ordering::Relaxed);
@@ -270,24 +314,26 @@ async fn work_through(chunks: Arc<dyn ChunkStore>, work: Arc<Work>, cache: Verif
 }
 
 /// Judges a chunk for itself: an index that claims a wrong length for it is the index's fault, found later.
-fn check_chunk(blob: &DataBlob, digest: &ChunkDigest, plain_len: u64) -> Result<Verdict> {
+fn check_chunk(blob: &DataBlob, digest: &ChunkDigest, plain_len: u64, key: Option<&CryptKey>) -> Result<Verdict> {
     let kind = blob.kind();
     let encrypted = kind.is_encrypted();
-    let wrong = match blob.verify_chunk(digest, plain_len, None) {
-        Ok(()) => {
-            // Nobody can tell the length of what is compressed below the encryption.
-            let plain_len = (kind != BlobKind::EncryptedCompressed).then_some(plain_len);
-            return Ok(Verdict::Good { encrypted, plain_len });
-        }
-        Err(BlobError::PlainLength { found, .. }) if encrypted => {
-            return Ok(Verdict::Good { encrypted, plain_len: Some(found) });
-        }
+    let good = |plain_len: Option<u64>| {
+        let key = key.filter(|_| encrypted).map(CryptKey::fingerprint);
+        Ok(Verdict::Good { encrypted, plain_len, key })
+    };
+    let wrong = match blob.verify_chunk(digest, plain_len, key) {
+        // Nobody can tell the length of what is compressed below the encryption without the key.
+        Ok(()) if kind == BlobKind::EncryptedCompressed && key.is_none() => return good(None),
+        Ok(()) => return good(Some(plain_len)),
+        Err(BlobError::PlainLength { found, .. }) if encrypted && key.is_none() => return good(Some(found)),
         Err(wrong) => wrong,
     };
-    match blob.decode(None, MAX_CHUNK_PLAIN) {
-        Ok(plain) if !encrypted && ChunkDigest::of(&plain) == *digest => {
-            Ok(Verdict::Good { encrypted, plain_len: Some(plain.len() as u64) })
-        }
+    let name = |plain: &[u8]| match key {
+        Some(key) if encrypted => key.digest(plain),
+        _ => ChunkDigest::of(plain),
+    };
+    match blob.decode(key, MAX_CHUNK_PLAIN) {
+        Ok(plain) if name(&plain) == *digest => good(Some(plain.len() as u64)),
         _ => Err(DatastoreError::ChunkCorrupt { digest: *digest, reason: wrong.to_string() }),
     }
 }
@@ -326,51 +372,4 @@ fn judge_entries(file: &FileInfo, index: &Index, cache: &VerifyCache, report: &m
         let message = format!("{unlisted} more chunks are missing or wrong").into();
         report.problem(name, &Wrong { message, damage: false });
     }
-}
-
-/// Checks one file of a snapshot but for its chunks; returns it when it is an index.
-fn check_file(
-    store: &Datastore,
-    ns: &Namespace,
-    snapshot: &SnapshotId,
-    file: &FileInfo,
-) -> std::result::Result<Option<Index>, Wrong> {
-    let bytes = store.read_file(ns, snapshot, &file.filename)?;
-    let checked = match file.filename.kind() {
-        ArchiveKind::Blob => check_blob(bytes, file).map(|()| None),
-        kind => check_index(kind, bytes, file).map(Some),
-    };
-    checked.map_err(Wrong::damage)
-}
-
-fn check_index(kind: ArchiveKind, bytes: Vec<u8>, file: &FileInfo) -> std::result::Result<Index, String> {
-    let index = Index::parse(kind, bytes).map_err(|e| e.to_string())?;
-    if index.csum() != file.csum {
-        return Err("its checksum is not the manifest's".to_owned());
-    }
-    if index.size() != file.size {
-        return Err(format!("it describes {} bytes, the manifest says {}", index.size(), file.size));
-    }
-    Ok(index)
-}
-
-fn check_blob(bytes: Vec<u8>, file: &FileInfo) -> std::result::Result<(), String> {
-    if bytes.len() as u64 != file.size {
-        return Err(format!("it has {} bytes, the manifest says {}", bytes.len(), file.size));
-    }
-    if sha256(&bytes) != file.csum {
-        return Err("its checksum is not the manifest's".to_owned());
-    }
-    let blob = DataBlob::parse(bytes).map_err(|e| e.to_string())?;
-    let encrypted = blob.kind().is_encrypted();
-    // Encrypted with a public key inside a plain blob, although the manifest says "encrypt".
-    let exempt = file.filename.as_str() == RSA_KEY_NAME;
-    if encrypted != (file.crypt_mode == CryptMode::Encrypt) && !exempt {
-        let kind = if encrypted { "encrypted" } else { "not encrypted" };
-        return Err(format!("it is {kind}, against its crypt mode in the manifest"));
-    }
-    if encrypted {
-        return blob.verify_crc().map_err(|e| e.to_string());
-    }
-    blob.decode(None, MAX_BLOB_PLAIN).map(drop).map_err(|e| e.to_string())
 }

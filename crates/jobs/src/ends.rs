@@ -7,7 +7,7 @@ use config::acl::{AclPath, Privileges};
 use config::datastores::{MaintenanceType, SyncLevel};
 use config::{AccessControl, DatastoreConfig, Paths, RemoteConfig, ServerConf};
 use datastore::{Datastore, StoreConfig};
-use formats::{AuthId, Namespace, RemoteName, StoreName};
+use formats::{AuthId, CryptKey, Namespace, RemoteName, StoreName};
 use replication::{GroupInfo, LocalSource, LocalTarget, RemoteSource, RemoteTarget, Source, Target};
 use tasks::{new_upid, superuser};
 
@@ -72,6 +72,17 @@ pub fn open_remote(paths: &Paths, name: &RemoteName) -> Result<(Remote, Arc<Traf
     open_as_configured(paths, &find_remote(paths, name)?, Timeouts::default())
 }
 
+/// As [`open_remote`], with bytes counted and held to the rates of `traffic`.
+fn open_remote_on(
+    paths: &Paths,
+    name: &RemoteName,
+    traffic: Option<Arc<Traffic>>,
+) -> Result<(Remote, Arc<Traffic>), JobError> {
+    let traffic = traffic.unwrap_or_else(Traffic::new);
+    let remote = open_counted(paths, &find_remote(paths, name)?, Timeouts::default(), Arc::clone(&traffic))?;
+    Ok((remote, traffic))
+}
+
 /// Finds a remote's settings.
 ///
 /// # Errors
@@ -101,11 +112,19 @@ pub fn open_as_configured(
     timeouts: Timeouts,
 ) -> Result<(Remote, Arc<Traffic>), JobError> {
     let traffic = Traffic::new();
+    Ok((open_counted(paths, remote, timeouts, Arc::clone(&traffic))?, traffic))
+}
+
+fn open_counted(
+    paths: &Paths,
+    remote: &RemoteConfig,
+    timeouts: Timeouts,
+    traffic: Arc<Traffic>,
+) -> Result<Remote, JobError> {
     let pinned: Vec<_> = remote.fingerprint.iter().chain(&remote.fingerprint_next).cloned().collect();
     let trust = if pinned.is_empty() { Trust::SystemRoots } else { Trust::Fingerprints(pinned) };
     let proxy = proxy_for(paths, remote)?;
-    let remote = Remote::through(proxy, address_of(remote), credentials(remote)?, trust, traffic.clone(), timeouts)?;
-    Ok((remote, traffic))
+    Ok(Remote::through(proxy, address_of(remote), credentials(remote)?, trust, traffic, timeouts)?)
 }
 
 /// Where a remote is.
@@ -140,7 +159,7 @@ pub fn open_source(paths: &Paths, place: &Place, identity: &AuthId) -> Result<So
     open_source_paced(paths, place, identity, None, SourceUse::Read)
 }
 
-/// As [`open_source`]; what is read from a datastore of this host is held to the rates of `pace`.
+/// As [`open_source`]; what comes over the line, or is read from a datastore of this host, is held to the rates of `pace`.
 pub(crate) fn open_source_paced(
     paths: &Paths,
     place: &Place,
@@ -165,7 +184,7 @@ pub(crate) fn open_source_paced(
             Ok(SourceEnd { source: Arc::new(source), traffic: pace })
         }
         Place::Remote(remote, store) => {
-            let (remote, traffic) = open_remote(paths, remote)?;
+            let (remote, traffic) = open_remote_on(paths, remote, pace)?;
             Ok(SourceEnd { source: Arc::new(RemoteSource::new(remote, store.clone())), traffic: Some(traffic) })
         }
     }
@@ -176,15 +195,17 @@ pub(crate) fn open_source_paced(
 /// # Errors
 /// As [`open_source`]; a datastore that is read-only for maintenance; a remote that does not let us in.
 pub async fn open_target(paths: &Paths, place: &Place) -> Result<TargetEnd, JobError> {
-    open_target_verified(paths, place, Some(false)).await
+    open_target_verified(paths, place, Some(false), &[], None).await
 }
 
 /// As [`open_target`]; in a datastore of this host each snapshot is read back after it was written if `verify` says so,
-/// or, if it says nothing, the datastore's `verify-new` does.
+/// or, if it says nothing, the datastore's `verify-new` does; one under any of `keys` with it. What goes over the line is held to the rates of `traffic`.
 pub(crate) async fn open_target_verified(
     paths: &Paths,
     place: &Place,
     verify: Option<bool>,
+    keys: &[CryptKey],
+    traffic: Option<Arc<Traffic>>,
 ) -> Result<TargetEnd, JobError> {
     match place {
         Place::Local(name) => {
@@ -192,12 +213,12 @@ pub(crate) async fn open_target_verified(
             let mut target = LocalTarget::new(store)?;
             let verify_new = || Ok::<_, JobError>(store_config(paths, name)?.verify_new == Some(true));
             if verify.map_or_else(verify_new, Ok)? {
-                target = target.verifying(new_upid("verify", Some(name.to_string()), superuser()));
+                target = target.verifying(new_upid("verify", Some(name.to_string()), superuser()), keys.to_vec());
             }
             Ok(TargetEnd { target: Arc::new(target), traffic: None, identity: None })
         }
         Place::Remote(remote, store) => {
-            let (remote, traffic) = open_remote(paths, remote)?;
+            let (remote, traffic) = open_remote_on(paths, remote, traffic)?;
             let identity = Some(remote.auth_id().clone());
             let target = Arc::new(RemoteTarget::connect(remote, store.clone()).await?);
             Ok(TargetEnd { target, traffic: Some(traffic), identity })

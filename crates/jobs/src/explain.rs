@@ -6,7 +6,7 @@ use replication::Explained;
 
 use crate::error::JobError;
 use crate::rates::Rates;
-use crate::sync::open;
+use crate::sync::{Keys, Kind, ThisRun, open};
 
 /// Says what `job` would do now with `snapshot` in `ns`, a namespace of the source; by default that where the job
 /// begins. Nothing is written.
@@ -20,8 +20,8 @@ pub async fn explain_sync(
     snapshot: &SnapshotId,
 ) -> Result<Explained, JobError> {
     config::sync_jobs::check(paths, job)?;
-    let keys = config::encryption_keys::of_job(paths, job)?;
-    let ends = open(paths, job, keys, &Rates::of(job)).await?;
+    let mut ends = open(paths, job, Keys::of(paths, job)?, &Rates::of(job)).await?;
+    ends.prepare(paths, job, Kind::Stored, ThisRun::default());
     let ns = ns.unwrap_or(&ends.options.source_ns);
     Ok(replication::explain(&ends.options, &ends.source, &ends.target, ns, snapshot).await?)
 }

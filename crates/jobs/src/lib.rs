@@ -4,6 +4,7 @@
 //! Nothing here prints: progress goes to monitors, results are plain data.
 
 mod backup;
+mod brakes;
 mod check;
 mod conditions;
 mod ends;
@@ -26,6 +27,7 @@ mod verify;
 mod zone;
 
 pub use backup::{ArchiveInput, BackupError, BackupMonitor, BackupReport, BackupRequest, backup};
+pub use brakes::forget_job;
 pub use check::{CheckStep, CheckedStep, RemoteCheck, StepState, StoreRights, check_remote};
 pub use conditions::{Surroundings, unmet};
 pub use ends::{
@@ -37,7 +39,7 @@ pub use explain::explain_sync;
 pub use forecast::{ForecastSummary, JobForecast};
 pub use hooks::VARIABLES as HOOK_VARIABLES;
 pub use lock::{JobLock, JobLockError};
-pub use relay::{RelayRequest, run_relay};
+pub use relay::{Relay, forecast_relay, run_relay};
 pub use report::{JobReport, JobSummary};
 pub use restore::{RestoreError, RestoreMonitor, RestoreReport, RestoreRequest, restore};
 pub use run::{Attempts, Caller, Echo, RunEnd, run_sync, settle_dead};

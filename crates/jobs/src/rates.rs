@@ -48,17 +48,6 @@ impl Rates {
         }
     }
 
-    /// No rates but what the run is told.
-    pub(crate) fn fixed(inbound: Option<u64>, outbound: Option<u64>) -> Self {
-        Self {
-            inbound: (inbound, None),
-            outbound: (outbound, None),
-            schedule: None,
-            told: Arc::default(),
-            held: Arc::default(),
-        }
-    }
-
     /// Lets what is given hold until the run ends; what is not given stays as it is. Has effect with the next
     /// [`Rates::set`].
     pub(crate) fn tell(&self, told: Told) {

@@ -14,6 +14,7 @@ use replication::{
 };
 use tasks::{new_upid, now, superuser};
 
+use crate::brakes::HeldBrake;
 use crate::ends::{Place, SourceUse, open_source_paced, open_target_verified};
 use crate::error::JobError;
 use crate::forecast::JobForecast;
@@ -94,25 +95,37 @@ pub(crate) async fn attempt(
 pub async fn forecast_sync(
     paths: &Paths,
     job: &SyncJobConfig,
+    kind: Kind,
     this_run: ThisRun,
     control: RunControl,
 ) -> Result<JobForecast, JobError> {
     job.check()?;
     this_run.check(job)?;
-    let keys = config::encryption_keys::of_job(paths, job)?;
+    let (keys, rates) = (Keys::of(paths, job)?, Rates::of(job));
+    forecast(paths, job, kind, this_run, open(paths, job, keys, &rates), control).await
+}
+
+/// Opens the ends and says what a run between them would do.
+pub(crate) async fn forecast(
+    paths: &Paths,
+    job: &SyncJobConfig,
+    kind: Kind,
+    this_run: ThisRun,
+    ends: impl Future<Output = Result<Ends, JobError>>,
+    control: RunControl,
+) -> Result<JobForecast, JobError> {
     let start = Instant::now();
     let stopped = || EndError::stop("stopped on request");
-    let rates = Rates::of(job);
     let opened = tokio::select! {
         biased;
         () = control.cancelled() => return Err(stopped().into()),
-        opened = open(paths, job, keys, &rates) => opened,
+        opened = ends => opened,
     };
     let monitor = Arc::new(Silent);
     let forecast = match opened {
         Err(error) => Forecast { report: never_started(job, &error, &*monitor), ..Forecast::default() },
         Ok(mut ends) => {
-            ends.options.allow_removals = this_run.allow_removals;
+            ends.prepare(paths, job, kind, this_run);
             match replication::rehearse(&ends.options, ends.source, ends.target, &control, monitor).await {
                 Ok(forecast) => forecast,
                 Err(error) => {
@@ -136,13 +149,68 @@ pub(crate) struct Ends {
     pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
+impl Ends {
+    /// Puts encryption or decryption between the ends, and sets the rates that hold now.
+    pub(crate) fn between(
+        source: Arc<dyn Source>,
+        target: Arc<dyn Target>,
+        keys: Keys,
+        mut options: JobOptions,
+        traffic: Option<Arc<Traffic>>,
+        rates: &Rates,
+    ) -> Self {
+        if let Some(traffic) = &traffic {
+            rates.set(traffic, local_now());
+        }
+        options.keys = keys.encrypt.iter().chain(&keys.decrypt).cloned().collect();
+        let source = match keys.encrypt {
+            Some(key) => Arc::new(EncryptingSource::new(source, key)),
+            None => source,
+        };
+        let target = match keys.decrypt {
+            keys if keys.is_empty() => target,
+            keys => Arc::new(DecryptingTarget::new(target, keys)),
+        };
+        Self { options, source, target, traffic }
+    }
+
+    /// Adds what holds for this run only. Returns what is remembered of the brake of a stored job.
+    pub(crate) fn prepare(
+        &mut self,
+        paths: &Paths,
+        job: &SyncJobConfig,
+        kind: Kind,
+        this_run: ThisRun,
+    ) -> Option<HeldBrake> {
+        self.options.allow_removals = this_run.allow_removals;
+        let brake = (kind == Kind::Stored).then(|| HeldBrake::read(paths, job, &self.options));
+        self.options.held_in_scope = brake.as_ref().and_then(HeldBrake::in_scope);
+        brake
+    }
+}
+
+/// The keys of a run.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Encrypts what is plain.
+    pub(crate) encrypt: Option<CryptKey>,
+    /// Decrypt what is under them.
+    pub(crate) decrypt: Vec<CryptKey>,
+}
+
+impl Keys {
+    /// A push has one key at most, a pull decrypts with any.
+    pub(crate) fn of(paths: &Paths, job: &SyncJobConfig) -> Result<Self, JobError> {
+        let keys = config::encryption_keys::of_job(paths, job)?;
+        Ok(match job.direction() {
+            SyncDirection::Push => Self { encrypt: keys.into_iter().next(), ..Self::default() },
+            SyncDirection::Pull => Self { decrypt: keys, ..Self::default() },
+        })
+    }
+}
+
 /// Opens both ends.
-pub(crate) async fn open(
-    paths: &Paths,
-    job: &SyncJobConfig,
-    keys: Vec<CryptKey>,
-    rates: &Rates,
-) -> Result<Ends, JobError> {
+pub(crate) async fn open(paths: &Paths, job: &SyncJobConfig, keys: Keys, rates: &Rates) -> Result<Ends, JobError> {
     let here = Place::Local(job.store.clone());
     let there = match &job.remote {
         Some(remote) => Place::Remote(remote.clone(), job.remote_store.clone()),
@@ -156,35 +224,12 @@ pub(crate) async fn open(
     let pace = job.remote.is_none().then(Traffic::new);
     let access = if job.mode() == TransferMode::Move { SourceUse::Move } else { SourceUse::Read };
     let source = open_source_paced(paths, &from, &job.owner(), pace, access)?;
-    let target = open_target_verified(paths, &to, job.verify).await?;
-    let traffic = source.traffic.or(target.traffic);
-    if let Some(traffic) = &traffic {
-        rates.set(traffic, local_now());
-    }
+    let target = open_target_verified(paths, &to, job.verify, &keys.decrypt, None).await?;
     let mut options = options(job);
     if let Some(identity) = target.identity {
         options.owner = identity;
     }
-    options.keys.clone_from(&keys);
-    let (source, target) = with_keys(source.source, target.target, options.direction, keys);
-    Ok(Ends { options, source, target, traffic })
-}
-
-/// Puts encryption or decryption between the ends: a push has one key at most, a pull decrypts with any.
-fn with_keys(
-    source: Arc<dyn Source>,
-    target: Arc<dyn Target>,
-    direction: Direction,
-    keys: Vec<CryptKey>,
-) -> (Arc<dyn Source>, Arc<dyn Target>) {
-    match direction {
-        Direction::Push => match keys.into_iter().next() {
-            Some(key) => (Arc::new(EncryptingSource::new(source, key)), target),
-            None => (source, target),
-        },
-        Direction::Pull if keys.is_empty() => (source, target),
-        Direction::Pull => (source, Arc::new(DecryptingTarget::new(target, keys))),
-    }
+    Ok(Ends::between(source.source, target.target, keys, options, source.traffic.or(target.traffic), rates))
 }
 
 /// The job as the engine sees it.

@@ -1,7 +1,7 @@
 //! Verifying snapshots of a datastore, one after the other, each chunk once.
 
 use datastore::{Datastore, VerifyCache};
-use formats::{Manifest, Namespace, SnapshotId, Upid};
+use formats::{CryptKey, Manifest, Namespace, SnapshotId, Upid};
 use serde::Serialize;
 
 use crate::error::JobError;
@@ -19,6 +19,8 @@ pub struct VerifyRow {
     pub chunks: u64,
     /// What is wrong, or why it was skipped.
     pub errors: Vec<String>,
+    /// What was not checked, although keys were given.
+    pub notes: Vec<String>,
 }
 
 /// How a snapshot is.
@@ -94,6 +96,7 @@ impl Again {
 }
 
 /// Verifies `snapshots` as the task `upid` and stores the result in each manifest; `each` hears of every one as it is done.
+/// Those under one of `keys` are decrypted for that, others that are encrypted are checked by CRC.
 ///
 /// # Errors
 /// A result cannot be stored. Damage is no error but a row.
@@ -101,9 +104,10 @@ pub async fn verify(
     store: &Datastore,
     snapshots: Vec<(Namespace, SnapshotId)>,
     upid: &Upid,
+    keys: Vec<CryptKey>,
     each: &mut (dyn FnMut(&VerifyRow) + Send),
 ) -> Result<Vec<VerifyRow>, JobError> {
-    let cache = VerifyCache::new();
+    let cache = VerifyCache::new().with_keys(keys);
     let mut rows = Vec::with_capacity(snapshots.len());
     for (ns, snapshot) in snapshots {
         let report = store.verify_snapshot(&ns, &snapshot, &cache, upid.clone()).await?;
@@ -114,7 +118,7 @@ pub async fn verify(
         };
         let problems = report.problems.into_iter().map(|problem| format!("{}: {}", problem.file, problem.message));
         let errors = report.skipped.into_iter().chain(problems).collect();
-        let row = VerifyRow { ns, snapshot, state, chunks: report.chunks, errors };
+        let row = VerifyRow { ns, snapshot, state, chunks: report.chunks, errors, notes: report.notes };
         each(&row);
         rows.push(row);
     }

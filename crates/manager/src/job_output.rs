@@ -59,7 +59,7 @@ pub(crate) fn run_or_forecast(
 ) -> Result<Outcome> {
     if dry_run {
         return crate::forecast_output::run(ctx, async |control| {
-            jobs::forecast_sync(&ctx.paths, job, this_run, control).await
+            jobs::forecast_sync(&ctx.paths, job, kind, this_run, control).await
         });
     }
     run(ctx, this_run.scheduled, async |caller| jobs::run_sync(&ctx.paths, job, kind, this_run, caller).await)

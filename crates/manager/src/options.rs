@@ -10,7 +10,7 @@ use crate::args::parse_bool;
 /// Longest comment, in characters.
 const MAX_COMMENT: usize = 128;
 
-/// What to copy and how fast; jobs, `pull` and `push` share these.
+/// What jobs, `pull` and `push` share: one end of theirs is here.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SyncOptions {
     /// Start from this namespace of the local datastore [default: the root]
@@ -21,6 +21,13 @@ pub(crate) struct SyncOptions {
     #[arg(long, value_name = "NS", help_heading = "What to copy")]
     pub(crate) remote_ns: Option<Namespace>,
 
+    #[command(flatten)]
+    rules: RuleOptions,
+}
+
+/// What to copy and how fast, whatever the ends.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RuleOptions {
     /// Go down at most this many levels of namespaces; 0 is the start only [default: all]
     #[arg(long, value_name = "0..7", value_parser = clap::value_parser!(u8).range(0..=7), help_heading = "What to copy")]
     pub(crate) max_depth: Option<u8>,
@@ -287,6 +294,19 @@ impl SyncOptions {
     pub(crate) fn add_to(&self, pairs: &mut Pairs) {
         pairs.put("ns", self.ns.as_ref().filter(|ns| !ns.is_root()));
         pairs.put("remote-ns", self.remote_ns.as_ref().filter(|ns| !ns.is_root()));
+        self.rules.add_to(pairs);
+    }
+
+    /// Properties that an update to the root namespace unsets: the root is written by leaving the key out.
+    pub(crate) fn unset(&self) -> Vec<String> {
+        let root = |ns: &Option<Namespace>| ns.as_ref().is_some_and(Namespace::is_root);
+        let keys = [("ns", root(&self.ns)), ("remote-ns", root(&self.remote_ns))];
+        keys.into_iter().filter(|(_, unset)| *unset).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+impl RuleOptions {
+    pub(crate) fn add_to(&self, pairs: &mut Pairs) {
         pairs.put("max-depth", self.max_depth);
         pairs.put_all("group-filter", &self.group_filter);
         pairs.put("transfer-last", self.transfer_last);
@@ -302,13 +322,6 @@ impl SyncOptions {
         pairs.put("burst-out", self.burst_out.as_ref());
         pairs.put("rate-schedule", self.rate_schedule.as_ref());
         pairs.put("worker-threads", self.worker_threads);
-    }
-
-    /// Properties that an update to the root namespace unsets: the root is written by leaving the key out.
-    pub(crate) fn unset(&self) -> Vec<String> {
-        let root = |ns: &Option<Namespace>| ns.as_ref().is_some_and(Namespace::is_root);
-        let keys = [("ns", root(&self.ns)), ("remote-ns", root(&self.remote_ns))];
-        keys.into_iter().filter(|(_, unset)| *unset).map(|(key, _)| key.to_owned()).collect()
     }
 }
 

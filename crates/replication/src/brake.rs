@@ -14,7 +14,8 @@ use crate::report::Problem;
 /// Turns every removal of `plan` into keeping when there are more than the job permits.
 pub(crate) fn apply(options: &JobOptions, target: &Inventory, plan: &mut Plan, trace: &mut Trace<'_>) {
     let removals = removals(plan);
-    let in_scope = in_scope(options, target, plan);
+    let there = in_scope(options, target, plan);
+    let in_scope = options.held_in_scope.map_or(there, |held| held.min(there));
     let permitted = options.removals_permitted(in_scope);
     let Some(permitted) = permitted.filter(|permitted| removals > *permitted) else {
         if !options.remove_vanished {
@@ -31,13 +32,18 @@ pub(crate) fn apply(options: &JobOptions, target: &Inventory, plan: &mut Plan, t
         format!("{removals} of {in_scope} snapshots would go, but only {permitted} may: none does")
     });
     plan.brake = Some(Brake { removals, in_scope, permitted });
+    let since = if in_scope == there {
+        String::new()
+    } else {
+        format!(" of the {in_scope} that were there when removals were first held back")
+    };
     keep_everything(plan);
     plan.warnings.push(
         Problem::new(
             "remove-vanished",
             format!(
-                "{removals} of {in_scope} snapshots at the target are no longer at the source, more than the \
-                 {permitted} that max-removals permits: everything new is copied, nothing is removed"
+                "{removals} of {there} snapshots at the target are no longer at the source, more than the \
+                 {permitted} that max-removals permits{since}: everything new is copied, nothing is removed"
             ),
         )
         .with_hint(

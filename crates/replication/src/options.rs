@@ -78,6 +78,9 @@ pub struct JobOptions {
     /// The most snapshots that `remove_vanished` may remove in one run; with more than that it removes none. `None` is
     /// a fifth of those in scope, or [`JobOptions::FEW_REMOVALS`] where that is more.
     pub max_removals: Option<RemovalLimit>,
+    /// Snapshots in scope when an earlier run first held removals back: what such runs copied does not loosen a
+    /// percentage. `None` where none was held.
+    pub held_in_scope: Option<u64>,
     /// Whether this run may remove any number.
     pub allow_removals: bool,
     /// How broken connections are taken; [`Patience::NONE`] unless said otherwise.
@@ -126,6 +129,7 @@ impl JobOptions {
             sync_metadata: false,
             keys: Vec::new(),
             max_removals: None,
+            held_in_scope: None,
             allow_removals: false,
             patience: Patience::NONE,
             owner,

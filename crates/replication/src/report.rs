@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::{EndError, ErrorClass};
 use crate::inventory::place;
+use crate::plan::Brake;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -108,6 +109,9 @@ pub struct Report {
     pub bytes_transferred: u64,
     /// Plain bytes of reused chunks.
     pub bytes_reused: u64,
+    /// The brake that held removals back, if it did.
+    #[serde(skip)]
+    pub brake: Option<Brake>,
     /// Time the run took; the caller sets it.
     #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
     pub elapsed: Duration,
@@ -125,6 +129,7 @@ impl Report {
     /// Adds counters and problems of a part of the run.
     pub fn absorb(&mut self, part: Report) {
         self.cancelled |= part.cancelled;
+        self.brake = self.brake.or(part.brake);
         self.snapshots_copied += part.snapshots_copied;
         self.snapshots_refreshed += part.snapshots_refreshed;
         self.snapshots_unchanged += part.snapshots_unchanged;

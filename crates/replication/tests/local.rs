@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::filled;
 use datastore::fixtures::{FIXTURE_OWNER, TestStore, noise};
 use datastore::{Datastore, StoreConfig, SyncLevel};
-use formats::{ChunkDigest, CryptKey, Namespace, VerifyResult};
+use formats::{ChunkDigest, CryptKey, DataBlob, Namespace, VerifyResult};
 use replication::{Direction, JobOptions, LocalSource, LocalTarget, Report, RunControl, RunResult, Silent, run};
 
 fn options(owner: &str) -> JobOptions {
@@ -344,4 +344,23 @@ async fn a_mirror_removes_what_vanished() {
     assert_eq!(report.result, RunResult::Ok, "{:?}", report.errors);
     assert_eq!((report.snapshots_removed, report.groups_removed, report.namespaces_removed), (3, 2, 2));
     assert_eq!(snapshot_files(target.path()), snapshot_files(source.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_back_with_the_key_finds_a_chunk_that_is_well_formed_and_another_one() {
+    let source = TestStore::new("source");
+    let key = CryptKey::from_bytes([9; 32]);
+    source.encrypted_backup("", "host/a", 1_700_000_000, &[("x.img", b"the truth")], &key);
+    let other = DataBlob::encode(b"all a lie", false, Some(&key)).unwrap();
+    std::fs::write(source.chunk_path(&key.digest(b"the truth")), other.as_bytes()).unwrap();
+    for (keys, result) in [(vec![], RunResult::Ok), (vec![key], RunResult::Error)] {
+        let target = TestStore::new("target");
+        let upid = "UPID:here:0000AAAA:00000001:00000001:655E0BE1:verify:tank:root@pam:".parse().unwrap();
+        let end = Arc::new(LocalTarget::new(target.store().clone()).unwrap().verifying(upid, keys));
+        let from = Arc::new(LocalSource::new(source.store().clone()));
+
+        let report = run(&options(FIXTURE_OWNER), from, end, &RunControl::new(), Arc::new(Silent)).await;
+
+        assert_eq!(report.result, result, "{:?}", report.errors);
+    }
 }

@@ -44,6 +44,10 @@ struct TestServer {
 
 impl TestServer {
     async fn start() -> Self {
+        Self::start_with(server::Settings::default()).await
+    }
+
+    async fn start_with(settings: server::Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::under_root(dir.path());
         let path = dir.path().join("store");
@@ -64,7 +68,7 @@ impl TestServer {
         let fingerprint = config::cert::info("cert.pem", &certificate.certificate_pem).unwrap().fingerprint;
         let tls =
             server::server_config(certificate.certificate_pem.as_bytes(), certificate.key_pem.as_bytes()).unwrap();
-        let prepared = server::Server::new(paths.clone(), server::Settings::default(), tls).unwrap();
+        let prepared = server::Server::new(paths.clone(), settings, tls).unwrap();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = oneshot::channel();
@@ -233,6 +237,33 @@ async fn the_golden_datastore_is_pushed_with_every_blob_entry_and_signature() {
             assert_eq!(sent[from..], bytes[from..], "{}", path.display());
         }
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_to_a_server_that_tells_nothing_sends_what_neither_session_nor_previous_snapshot_has() {
+    const PIECE: usize = 64 << 10;
+    let server = TestServer::start_with(server::Settings { announce_additions: false, ..server::Settings::default() });
+    let (server, origin) = (server.await, TestStore::new("source"));
+    let content = noise(1, 16 * PIECE);
+    let mut later = content.clone();
+    later[5 * PIECE] ^= 1;
+    // Twice in one session, and once more in another group.
+    origin.backup("", "vm/1", 1_700_000_000, &[("root.pxar", &content), ("again.pxar", &content)]);
+    origin.backup("", "vm/2", 1_700_000_000, &[("root.pxar", &content)]);
+
+    let (first, wire) = server.push(origin.store(), |_| {}).await;
+    let (idle, of_nothing) = server.push(origin.store(), |_| {}).await;
+    origin.backup("", "vm/1", 1_700_000_100, &[("root.pxar", &later)]);
+    let (next, of_one) = server.push(origin.store(), |_| {}).await;
+
+    assert_eq!((first.result, first.chunks_transferred, first.chunks_reused), (RunResult::Ok, 32, 16), "{first:?}");
+    let sent = 32 * PIECE as u64;
+    assert!(wire > sent && wire < sent + sent / 10, "{wire} bytes for {sent}");
+    assert!(idle.moved_nothing() && of_nothing < 20_000, "{of_nothing} bytes to find nothing to do");
+    assert_eq!((next.snapshots_copied, next.chunks_transferred, next.chunks_reused), (1, 1, 15), "{next:?}");
+    let one = PIECE as u64;
+    assert!(of_one > one && of_one < one + 20_000, "{of_one} bytes for {one}");
     server.stop().await;
 }
 

@@ -31,6 +31,9 @@ pub struct Settings {
     pub reader_budget: u64,
     /// Bytes per datastore for the digests of chunks that clients may name without sending them.
     pub known_chunks_memory: u64,
+    /// Whether other servers of ours are told what this one can do beyond the protocol of a stock server. Without, it looks
+    /// like one to them; no configuration file can say so.
+    pub announce_additions: bool,
     /// Refused logins that wait at once; further ones wait for their turn to wait.
     pub max_delayed: usize,
     /// How long finished tasks and their logs are kept.
@@ -53,6 +56,7 @@ impl Default for Settings {
             upload_budget: 256 * MIB,
             reader_budget: 128 * MIB,
             known_chunks_memory: 64 * MIB,
+            announce_additions: true,
             max_delayed: 512,
             task_retention: Retention::default(),
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use formats::{ChunkDigest, DataBlob, MAX_CHUNK_ENCODED, MAX_CHUNK_PLAIN};
+use formats::{ChunkDigest, CryptKey, DataBlob, MAX_CHUNK_ENCODED, MAX_CHUNK_PLAIN};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -98,9 +98,9 @@ impl ChunkStore for FsChunkStore {
         Ok(present)
     }
 
-    async fn set_aside(&self, digest: &ChunkDigest) -> Result<Option<PathBuf>> {
-        let digest = *digest;
-        self.blocking(move |inner| inner.set_aside(&digest)).await
+    async fn set_aside(&self, digest: &ChunkDigest, key: Option<&CryptKey>) -> Result<Option<PathBuf>> {
+        let (digest, key) = (*digest, key.cloned());
+        self.blocking(move |inner| inner.set_aside(&digest, key.as_ref())).await
     }
 }
 
@@ -227,13 +227,13 @@ impl Inner {
         DataBlob::parse(bytes).map_err(|e| DatastoreError::ChunkCorrupt { digest: *digest, reason: e.to_string() })
     }
 
-    fn set_aside(&self, digest: &ChunkDigest) -> Result<Option<PathBuf>> {
+    fn set_aside(&self, digest: &ChunkDigest, key: Option<&CryptKey>) -> Result<Option<PathBuf>> {
         let path = self.chunk_path(digest);
         let _stripe = self.stripe(digest);
         let inode = match read_file(&path, digest) {
             Ok(None) => return Ok(None),
             Ok(Some((bytes, inode))) => {
-                if !is_bad(digest, bytes) {
+                if !is_bad(digest, bytes, key) {
                     return Ok(None);
                 }
                 inode
@@ -314,13 +314,15 @@ fn inode_of(path: &Path) -> Result<Option<u64>> {
     }
 }
 
-/// Judges bytes by all that can be known without a key.
-fn is_bad(digest: &ChunkDigest, bytes: Vec<u8>) -> bool {
+/// Judges bytes by all that can be known, of encrypted ones with the key alone.
+fn is_bad(digest: &ChunkDigest, bytes: Vec<u8>, key: Option<&CryptKey>) -> bool {
     let Ok(blob) = DataBlob::parse(bytes) else { return true };
-    if blob.kind().is_encrypted() {
+    let key = key.filter(|_| blob.kind().is_encrypted());
+    if blob.kind().is_encrypted() && key.is_none() {
         return blob.verify_crc().is_err();
     }
-    blob.decode(None, MAX_CHUNK_PLAIN).map_or(true, |plain| ChunkDigest::of(&plain) != *digest)
+    let named = |plain: &[u8]| key.map_or_else(|| ChunkDigest::of(plain), |key| key.digest(plain));
+    blob.decode(key, MAX_CHUNK_PLAIN).map_or(true, |plain| named(&plain) != *digest)
 }
 
 /// The first free of `.0.bad` to `.9.bad`; the last is used again when all are taken.

@@ -8,7 +8,7 @@ mod tests;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use formats::{ChunkDigest, DataBlob};
+use formats::{ChunkDigest, CryptKey, DataBlob};
 
 use crate::error::Result;
 
@@ -71,9 +71,10 @@ pub trait ChunkStore: Send + Sync {
     /// Moves a corrupt chunk out of the way, so that the next backup stores it anew.
     ///
     /// The chunk is read once more first. One that turns out good (replaced meanwhile) or gone stays, and the answer is `None`;
-    /// else it is where the bad bytes are now. Encrypted chunks are judged by their checksum alone.
+    /// else it is where the bad bytes are now. An encrypted chunk is judged by its checksum, and with `key` by what it holds:
+    /// only who knows that it is under this key may give it.
     ///
     /// # Errors
     /// When the chunk cannot be read or renamed. A chunk that cannot be read is never moved.
-    async fn set_aside(&self, digest: &ChunkDigest) -> Result<Option<PathBuf>>;
+    async fn set_aside(&self, digest: &ChunkDigest, key: Option<&CryptKey>) -> Result<Option<PathBuf>>;
 }

@@ -221,7 +221,7 @@ async fn an_empty_chunk_file_is_missing() {
 
     assert_eq!(chunks.touch_or_missing(&digest).await.unwrap(), None);
     assert!(chunks.read(&digest).await.unwrap_err().is_not_found());
-    assert_eq!(chunks.set_aside(&digest).await.unwrap(), None);
+    assert_eq!(chunks.set_aside(&digest, None).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -260,13 +260,13 @@ async fn a_corrupt_chunk_is_set_aside_under_the_first_free_number_and_a_good_one
     let digest = ChunkDigest::of(b"hello");
     let path = store.chunk_path(&digest);
     chunks.insert(&digest, blob(b"hello", false, false)).await.unwrap();
-    assert_eq!(chunks.set_aside(&digest).await.unwrap(), None);
+    assert_eq!(chunks.set_aside(&digest, None).await.unwrap(), None);
 
     for n in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9] {
         // The right form with the wrong content.
         fs::write(&path, blob(b"HELLO", false, false).as_bytes()).unwrap();
 
-        let aside = chunks.set_aside(&digest).await.unwrap().unwrap();
+        let aside = chunks.set_aside(&digest, None).await.unwrap().unwrap();
 
         assert_eq!(aside, path.with_file_name(format!("{digest}.{n}.bad")));
         assert!(!path.exists());

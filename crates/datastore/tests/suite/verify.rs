@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use datastore::fixtures::{TestStore, noise};
 use datastore::{Datastore, StoreConfig, SyncLevel, VerifyCache, VerifyReport};
-use formats::{ChunkDigest, CryptKey, DataBlob, Namespace, SnapshotId, Upid, VerifyResult};
+use formats::{ChunkDigest, CryptKey, DataBlob, KeyFile, Namespace, SnapshotId, Upid, VerifyResult};
 
 use crate::helper::{self, dir_of, name, root};
 
@@ -73,6 +73,84 @@ async fn a_corrupt_chunk_fails_every_snapshot_that_uses_it_and_is_set_aside() {
     assert_eq!((stored(&store, &one), stored(&store, &two)), (VerifyResult::Failed, VerifyResult::Failed));
     assert!(!chunk.exists());
     assert!(chunk.with_file_name(format!("{}.0.bad", ChunkDigest::of(b"same"))).exists());
+}
+
+/// A snapshot under key 9, one of whose chunks is well formed but another one's.
+fn forged(store: &TestStore) -> (SnapshotId, ChunkDigest) {
+    let key = CryptKey::from_bytes([9; 32]);
+    let snapshot = store.encrypted_backup("", "host/secret", 100, &[("x.img", b"the truth")], &key);
+    let digest = key.digest(b"the truth");
+    let other = DataBlob::encode(b"all a lie", false, Some(&key)).unwrap();
+    fs::write(store.chunk_path(&digest), other.as_bytes()).unwrap();
+    (snapshot, digest)
+}
+
+async fn verify_with(store: &TestStore, snapshot: &SnapshotId, keys: &[u8]) -> VerifyReport {
+    let keys = keys.iter().map(|number| CryptKey::from_bytes([*number; 32])).collect();
+    let cache = VerifyCache::new().with_keys(keys);
+    store.store().verify_snapshot(&root(), snapshot, &cache, upid()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_encrypted_chunk_is_found_with_the_key_alone() {
+    let store = TestStore::new("tank");
+    let (snapshot, digest) = forged(&store);
+
+    let without = verify(&store, &snapshot).await;
+    assert!(without.is_ok() && without.notes.is_empty(), "{without:?}");
+    let another = verify_with(&store, &snapshot, &[8]).await;
+    assert!(another.is_ok() && another.notes[0].contains("CRC alone"), "{another:?}");
+    assert!(store.chunk_path(&digest).exists());
+
+    let with = verify_with(&store, &snapshot, &[8, 9]).await;
+
+    assert!(with.problems[0].message.contains(&digest.to_string()), "{with:?}");
+    assert_eq!((with.set_aside, stored(&store, &snapshot)), (1, VerifyResult::Failed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_a_key_signed_is_checked_with_it() {
+    let store = TestStore::new("tank");
+    let (snapshot, digest) = forged(&store);
+    let change = |change: fn(&mut formats::Manifest)| {
+        store.store().update_manifest(&root(), &snapshot, |manifest| {
+            change(manifest);
+            Ok(())
+        })
+    };
+
+    change(|manifest| manifest.signature = Some("0".repeat(64))).unwrap();
+    let broken = verify_with(&store, &snapshot, &[9]).await;
+    change(|manifest| manifest.signature = None).unwrap();
+    let unsigned = verify_with(&store, &snapshot, &[9]).await;
+
+    assert_eq!((broken.problems.len(), broken.problems[0].file.as_str()), (1, formats::MANIFEST_NAME), "{broken:?}");
+    assert!(unsigned.is_ok() && unsigned.notes[0].contains("not signed"), "{unsigned:?}");
+    assert!(store.chunk_path(&digest).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_was_read_without_a_key_is_read_again_with_it() {
+    let store = TestStore::new("tank");
+    let key = CryptKey::from_bytes([9; 32]);
+    let files: &[(&str, &[u8])] = &[("x.img", b"the truth")];
+    let unsigned = store.encrypted_backup("", "host/a", 100, files, &key);
+    let signed = store.encrypted_backup("", "host/a", 200, files, &key);
+    let taken = store.store().update_manifest(&root(), &unsigned, |manifest| {
+        manifest.signature = None;
+        Ok(())
+    });
+    taken.unwrap();
+    let cache = VerifyCache::new().with_keys(vec![key]);
+
+    let mut read = Vec::new();
+    for snapshot in [&unsigned, &signed, &signed, &unsigned] {
+        let report = store.store().verify_snapshot(&root(), snapshot, &cache, upid()).await.unwrap();
+        assert!(report.is_ok(), "{report:?}");
+        read.push(report.chunks);
+    }
+
+    assert_eq!(read, [1, 1, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +325,8 @@ async fn the_golden_datastore_lists_and_verifies_whole() {
     let path = dir.path().join("store");
     golden::unpack(&path, golden::Dirs::Lazy).unwrap();
     let store = Datastore::open(StoreConfig::new(name("golden"), &path, dir.path().join("locks"))).unwrap();
-    let cache = VerifyCache::new();
+    // Those that are encrypted are checked by what they hold.
+    let cache = VerifyCache::new().with_keys(vec![KeyFile::parse(golden::key_file()).unwrap().unlock(None).unwrap()]);
     let (mut groups, mut chunks) = (Vec::new(), 0);
 
     let namespaces = store.namespaces(&root(), None).unwrap();
@@ -264,7 +343,7 @@ async fn the_golden_datastore_lists_and_verifies_whole() {
 
         let report = store.verify_snapshot(&ns, &snapshot, &cache, upid()).await.unwrap();
 
-        assert!(report.is_ok() && report.skipped.is_none(), "{snapshot}: {report:?}");
+        assert!(report.is_ok() && report.skipped.is_none() && report.notes.is_empty(), "{snapshot}: {report:?}");
         chunks += report.chunks;
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{SyncDirection, SyncJobConfig};
-use formats::{ArchiveName, Namespace, RemoteName, SnapshotId, StoreName};
+use formats::{ArchiveName, Namespace, RemoteName, SnapshotId};
 use replication::{Event, Monitor, Removal, SnapshotOutcome};
 use tasks::{TaskEnd, TaskLog};
 use tokio::time::Instant;
@@ -43,15 +43,9 @@ pub(crate) struct Names {
 
 impl Names {
     /// Of a copy between two remotes.
-    pub(crate) fn of_relay(from: &(RemoteName, StoreName), to: &(RemoteName, StoreName)) -> Self {
-        Self {
-            source: format!("{}/{}", from.0, from.1),
-            target: format!("{}/{}", to.0, to.1),
-            source_store: from.1.to_string(),
-            target_store: to.1.to_string(),
-            verb: "pushed",
-            removes: false,
-        }
+    pub(crate) fn of_relay(from: &RemoteName, job: &SyncJobConfig) -> Self {
+        let push = Self::of(job);
+        Self { source: format!("{from}/{}", push.source), ..push }
     }
 
     pub(crate) fn of(job: &SyncJobConfig) -> Self {

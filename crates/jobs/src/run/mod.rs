@@ -26,24 +26,23 @@ use std::time::Instant;
 
 use client::Traffic;
 use config::{Entry as _, Paths, SyncJobConfig};
-use formats::{CryptKey, Upid};
+use formats::Upid;
 use replication::{Event, Monitor, Problem, Report, RunControl};
 use tasks::control::Listener;
-use tasks::{TaskStore, now};
+use tasks::{TaskStore, new_upid, now, superuser};
 
-pub(crate) use self::journal::{Journal, Names};
-pub(crate) use self::outcome::task_end;
-pub(crate) use self::steering::Steering;
-
+use self::journal::{Journal, Names};
 use self::outcome::Outcome;
+use self::steering::Steering;
 use crate::conditions::{Surroundings, unmet};
 use crate::error::JobError;
 use crate::hooks::{Facts, Hook};
 use crate::lock::{JobLock, JobLockError};
 use crate::rates::{Rates, local_now};
+use crate::relay::{self, Relay};
 use crate::report::JobReport;
 use crate::state::JobStates;
-use crate::sync::{self, Kind, ThisRun, attempt, never_started, open, settled};
+use crate::sync::{self, Keys, Kind, ThisRun, attempt, never_started, open, settled};
 
 /// Who starts a run: steers it and watches it.
 #[derive(Clone)]
@@ -80,7 +79,7 @@ pub async fn run_sync(
     this_run: ThisRun,
     caller: Caller,
 ) -> Result<RunEnd, JobError> {
-    let run = Run { paths, job, kind, this_run, caller: &caller };
+    let run = Run { paths, job, relay: None, kind, this_run, caller: &caller };
     match kind {
         Kind::Stored => run.stored().await,
         Kind::Adhoc => {
@@ -93,10 +92,26 @@ pub async fn run_sync(
     }
 }
 
+/// Copies between two remotes, with the checked `keys`.
+pub(crate) async fn perform_relay(
+    paths: &Paths,
+    relay: &Relay,
+    this_run: ThisRun,
+    caller: &Caller,
+    keys: Keys,
+) -> JobReport {
+    let run = Run { paths, job: &relay.job, relay: Some(relay), kind: Kind::Adhoc, this_run, caller };
+    let upid = new_upid("sync", Some(relay.job.remote_store.to_string()), superuser());
+    let journal = run.journal(TaskStore::new(paths).start(upid.clone()));
+    run.task(&upid, Arc::new(journal), Ok(keys)).await.0
+}
+
 /// A run and its surroundings.
 struct Run<'a> {
     paths: &'a Paths,
     job: &'a SyncJobConfig,
+    /// Set where both ends are remotes; then `job` is that of the relay.
+    relay: Option<&'a Relay>,
     kind: Kind,
     this_run: ThisRun,
     caller: &'a Caller,
@@ -104,17 +119,18 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Checks the settings and finds the keys they name.
-    fn keys(&self) -> Result<Vec<CryptKey>, JobError> {
+    fn keys(&self) -> Result<Keys, JobError> {
         match self.kind {
             Kind::Stored => config::sync_jobs::check(self.paths, self.job)?,
             Kind::Adhoc => self.job.check()?,
         }
         self.this_run.check(self.job)?;
-        Ok(config::encryption_keys::of_job(self.paths, self.job)?)
+        Keys::of(self.paths, self.job)
     }
 
     fn journal(&self, log: tasks::TaskLog) -> Journal {
-        Journal::new(log, Names::of(self.job), self.caller.monitor.clone(), self.caller.echo.clone())
+        let names = self.relay.map_or_else(|| Names::of(self.job), |relay| Names::of_relay(&relay.from, &relay.job));
+        Journal::new(log, names, self.caller.monitor.clone(), self.caller.echo.clone())
     }
 
     async fn stored(&self) -> Result<RunEnd, JobError> {
@@ -169,7 +185,7 @@ impl Run<'_> {
         &self,
         upid: &Upid,
         journal: Arc<Journal>,
-        keys: Result<Vec<CryptKey>, JobError>,
+        keys: Result<Keys, JobError>,
     ) -> (JobReport, tasks::TaskEnd) {
         let start = Instant::now();
         let rates = Rates::of(self.job);
@@ -215,7 +231,7 @@ impl Run<'_> {
         journal: &Arc<Journal>,
         steering: &Steering,
         rates: &Rates,
-        keys: Result<Vec<CryptKey>, JobError>,
+        keys: Result<Keys, JobError>,
     ) -> (Report, Option<Arc<Traffic>>) {
         let facts = Facts::gather(self.paths, self.job, upid, self.this_run.scheduled);
         let (mut report, traffic) = match self.script(&facts, Hook::Pre, None, journal).await {
@@ -266,10 +282,15 @@ impl Run<'_> {
         journal: &Arc<Journal>,
         steering: &Steering,
         rates: &Rates,
-        keys: Result<Vec<CryptKey>, JobError>,
+        keys: Result<Keys, JobError>,
     ) -> (Report, Option<Arc<Traffic>>) {
         let control = &self.caller.control;
-        let opened = async { open(self.paths, self.job, keys?, rates).await };
+        let opened = async {
+            match self.relay {
+                Some(relay) => relay::open(self.paths, relay, keys?, rates).await,
+                None => open(self.paths, self.job, keys?, rates).await,
+            }
+        };
         let opened = tokio::select! {
             biased;
             () = control.cancelled() => return (settled(Report { cancelled: true, ..Report::default() }), None),
@@ -279,7 +300,7 @@ impl Run<'_> {
             Ok(ends) => ends,
             Err(error) => return (never_started(self.job, &error, &**journal), None),
         };
-        ends.options.allow_removals = self.this_run.allow_removals;
+        let brake = ends.prepare(self.paths, self.job, self.kind, self.this_run);
         let traffic = ends.traffic.take();
         steering.steer(traffic.clone());
         let monitor: Arc<dyn Monitor> = journal.clone();
@@ -288,6 +309,9 @@ impl Run<'_> {
             never = rates.follow(traffic.as_deref(), local_now) => match never {},
             report = attempt(self.paths, self.job, self.kind, &ends, control, monitor) => report,
         };
+        if let Some(brake) = brake {
+            brake.settle(&report, now());
+        }
         (report, traffic)
     }
 }
@@ -306,7 +330,7 @@ impl watch::Conditions for OfJob<'_> {
 }
 
 /// Takes requests on the control socket of the run, for ever. A run without one goes on all the same.
-pub(crate) async fn listen(paths: &Paths, upid: &Upid, steering: &Arc<Steering>) -> std::convert::Infallible {
+async fn listen(paths: &Paths, upid: &Upid, steering: &Arc<Steering>) -> std::convert::Infallible {
     let listener = match Listener::bind(&paths.control(), upid) {
         Ok(listener) => listener,
         Err(error) => {

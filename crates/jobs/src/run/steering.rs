@@ -49,11 +49,6 @@ impl Steering {
         }
     }
 
-    /// Bytes received and sent on all lines.
-    pub(crate) fn wire_bytes(&self) -> (u64, u64) {
-        wire_bytes(&self.state())
-    }
-
     /// Pauses the run while a condition does not hold.
     pub(crate) fn condition(&self, unmet: Option<String>) {
         let mut state = self.state();

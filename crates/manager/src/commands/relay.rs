@@ -1,13 +1,10 @@
 //! `relay`.
 
-use std::num::NonZeroU64;
-
 use anyhow::Result;
-use config::ByteSize;
-use formats::{FilterSet, GroupFilter, Namespace, RemoteName, StoreName};
-use replication::{Direction, JobOptions};
+use formats::{JobId, Namespace, RemoteName, StoreName};
 
 use crate::context::Context;
+use crate::options::{Direction, Pairs, RuleOptions, RunOptions};
 use crate::outcome::Outcome;
 
 #[derive(clap::Args, Debug)]
@@ -29,52 +26,49 @@ pub(crate) struct Args {
     to_store: StoreName,
 
     /// Start from this namespace of the first datastore [default: the root]
-    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
-    source_ns: Namespace,
+    #[arg(long, value_name = "NS", help_heading = "What to copy")]
+    source_ns: Option<Namespace>,
 
     /// Copy into this namespace of the second datastore [default: the root]
-    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
-    target_ns: Namespace,
+    #[arg(long, value_name = "NS", help_heading = "What to copy")]
+    target_ns: Option<Namespace>,
 
-    /// Go down at most this many levels of namespaces; 0 is the start only [default: all]
-    #[arg(long, value_name = "0..7", value_parser = clap::value_parser!(u8).range(0..=7))]
-    max_depth: Option<u8>,
+    #[command(flatten)]
+    rules: RuleOptions,
 
-    /// Copy only groups that pass: [include:|exclude:]type:vm|ct|host, group:TYPE/ID or regex:EXPR (repeatable)
-    #[arg(long, value_name = "FILTER")]
-    group_filter: Vec<GroupFilter>,
+    /// Encrypt plain snapshots with this key of `encryption-key list`
+    #[arg(long, value_name = "KEY", help_heading = "What to copy", conflicts_with = "decryption_key")]
+    encryption_key: Option<JobId>,
 
-    /// Copy only the newest N snapshots of each group [default: all]
-    #[arg(long, value_name = "N")]
-    transfer_last: Option<NonZeroU64>,
+    /// Decrypt snapshots under this key of `encryption-key list` (repeatable)
+    #[arg(long, value_name = "KEY", help_heading = "What to copy")]
+    decryption_key: Vec<JobId>,
 
-    /// Limit bytes received from the first remote per second [default: no limit]
-    #[arg(long, value_name = "BYTES")]
-    rate_in: Option<ByteSize>,
-
-    /// Limit bytes sent to the second remote per second [default: no limit]
-    #[arg(long, value_name = "BYTES")]
-    rate_out: Option<ByteSize>,
+    #[command(flatten)]
+    run: RunOptions,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
-        let request = jobs::RelayRequest {
-            from: (self.from_remote, self.from_store),
-            to: (self.to_remote, self.to_store),
-            options: JobOptions {
-                source_ns: self.source_ns,
-                target_ns: self.target_ns,
-                max_depth: self.max_depth.map(usize::from),
-                group_filter: FilterSet::new(self.group_filter),
-                transfer_last: self.transfer_last,
-                ..JobOptions::new(Direction::Push, tasks::superuser())
-            },
-            rate_in: self.rate_in.as_ref().and_then(ByteSize::as_bytes_per_second),
-            rate_out: self.rate_out.as_ref().and_then(ByteSize::as_bytes_per_second),
-        };
+        let mut pairs = Pairs::default();
+        pairs.put("store", Some(self.from_store));
+        pairs.put("remote", Some(self.to_remote));
+        pairs.put("remote-store", Some(self.to_store));
+        Direction::Push.add_to(&mut pairs);
+        pairs.put("ns", self.source_ns.filter(|ns| !ns.is_root()));
+        pairs.put("remote-ns", self.target_ns.filter(|ns| !ns.is_root()));
+        self.rules.add_to(&mut pairs);
+        pairs.put("active-encryption-key", self.encryption_key);
+        pairs.put_all("associated-key", &self.decryption_key);
+        let relay = jobs::Relay { from: self.from_remote, job: config::from_pairs(jobs::ADHOC, pairs.as_slice())? };
+        let this_run = self.run.this_run();
+        if self.run.dry_run {
+            return crate::forecast_output::run(ctx, async |control| {
+                jobs::forecast_relay(&ctx.paths, &relay, this_run, control).await
+            });
+        }
         crate::job_output::run(ctx, false, async |caller| {
-            let report = jobs::run_relay(&ctx.paths, request, caller).await?;
+            let report = jobs::run_relay(&ctx.paths, &relay, this_run, caller).await?;
             Ok(jobs::RunEnd::Done(Box::new(report)))
         })
     }

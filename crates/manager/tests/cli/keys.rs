@@ -78,3 +78,27 @@ fn a_key_that_is_not_there_is_named_before_anything_is_connected_to() {
     ]);
     assert!(pulling.code == 2 && pulling.stderr.contains("active-encryption-key"), "{pulling:?}");
 }
+
+#[test]
+fn verify_takes_stored_keys_and_key_files_and_says_what_it_could_not_check() {
+    let host = Host::with_stores(&["store"]);
+    for key in ["right", "wrong"] {
+        host.ok(&["encryption-key", "create", key]);
+    }
+    let file = host.path("right.json").to_str().unwrap().to_owned();
+    host.ok(&["encryption-key", "export", "right", &file]);
+    let image = format!("disk.img:{}", host.file("disk.img", b"something"));
+    host.ok(&["backup", "create", &image, "--store", "store", "--backup-id", "a", "--keyfile", &file]);
+
+    for (options, said) in [
+        (&["--key", "wrong"][..], true),
+        (&["--key", "wrong", "--key", "right"], false),
+        (&["--keyfile", &file], false),
+        (&[], false),
+    ] {
+        let rows = host.json(&[&["snapshot", "verify", "store"], options].concat());
+        assert_eq!((&rows[0]["state"], rows[0]["notes"] != json!([])), (&json!("ok"), said), "{options:?} {rows}");
+    }
+    let unknown = host.run(&["snapshot", "verify", "store", "--key", "nokey"]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("nokey"), "{unknown:?}");
+}

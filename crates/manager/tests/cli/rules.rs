@@ -46,6 +46,38 @@ fn a_run_that_would_remove_too_much_ends_with_3_and_says_how_to_allow_it_once() 
 }
 
 #[test]
+fn what_a_held_run_copies_does_not_loosen_the_brake_of_the_next() {
+    let host = host_with(8, &["--remove-vanished", "--max-removals", "50%"]);
+    host.ok(&["sync-job", "run", "copy"]);
+    forget(&host, 1..=5);
+    for day in 9..=12 {
+        host.backup("near", "", &time(day), &noise(1000, day.into()));
+    }
+    assert_eq!(host.run(&["sync-job", "run", "copy"]).code, 3);
+
+    // 5 of 12 would be less than half.
+    for words in [&["--dry-run"][..], &[]] {
+        let answer = host.run(&[&["sync-job", "run", "copy"], words].concat());
+        assert_eq!(answer.code, 3, "{answer:?}");
+        assert!(answer.stdout.contains("5 of 12") && answer.stdout.contains("of the 8"), "{answer:?}");
+    }
+    assert_eq!(host.snapshots("far", "").len(), 12);
+
+    // Another job of this name knows nothing of it.
+    let job = ["sync-job", "create", "copy", "--store", "far", "--remote-store", "near"];
+    let job = [&job[..], &["--remove-vanished", "--max-removals", "40%"]].concat();
+    host.ok(&["sync-job", "remove", "copy"]);
+    host.ok(&job);
+    let answer = host.run(&["sync-job", "run", "copy"]);
+    assert!(answer.code == 3 && answer.stdout.contains("the 4 that max-removals permits:"), "{answer:?}");
+
+    // Allowed once, it is over; so it is once nothing has to be held back.
+    host.ok(&["sync-job", "run", "copy", "--allow-removals"]);
+    assert_eq!(host.snapshots("far", ""), host.snapshots("near", ""));
+    assert!(!host.paths().state().join("brakes/copy.json").exists());
+}
+
+#[test]
 fn the_limit_of_removals_is_a_number_or_a_percentage_and_belongs_to_remove_vanished() {
     let host = host_with(3, &["--remove-vanished", "--max-removals", "1"]);
     host.ok(&["sync-job", "run", "copy"]);

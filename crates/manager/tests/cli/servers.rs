@@ -9,15 +9,15 @@ use crate::host::{Answer, Host, Server, noise};
 const MIB: usize = 1 << 20;
 
 /// A host with a server and a user `sync@pbs` whose token may do what `role` says.
-struct Site {
-    host: Host,
+pub(crate) struct Site {
+    pub(crate) host: Host,
     server: Server,
     token: String,
     fingerprint: String,
 }
 
 impl Site {
-    fn new(store: &str, role: &str) -> Self {
+    pub(crate) fn new(store: &str, role: &str) -> Self {
         let host = Host::with_stores(&[store]);
         let server = Server::start(&host);
         assert_eq!(host.run_with(&["user", "create", "sync@pbs", "--password-file", "-"], "a long password").code, 0);
@@ -35,7 +35,7 @@ impl Site {
     }
 
     /// Makes this site known to `host` under another name.
-    fn named(&self, host: &Host, name: &str) {
+    pub(crate) fn named(&self, host: &Host, name: &str) {
         self.known_to(host);
         let path = host.paths().remote_cfg();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -221,29 +221,4 @@ fn wait_for_line(child: &mut std::process::Child, start: &str) {
         }
     }
     panic!("{}", String::from_utf8_lossy(&seen));
-}
-
-#[test]
-fn a_relay_copies_between_two_remotes_and_keeps_nothing_here() {
-    let first = Site::new("near", "DatastoreReader");
-    let second = Site::new("far", "DatastoreBackup");
-    first.host.backup("near", "", "2026-01-01T00:00:00Z", &noise(MIB, 1));
-    first.host.backup("near", "", "2026-01-02T00:00:00Z", &noise(MIB, 2));
-    let between = Host::new();
-    first.named(&between, "one");
-    second.named(&between, "two");
-
-    let report = between.json(&["relay", "one", "near", "two", "far"]);
-
-    assert_eq!((&report["result"], &report["snapshots-copied"]), (&json!("ok"), &json!(2)), "{report}");
-    assert!(report["bytes-on-wire-in"].as_u64().unwrap() > 2 * MIB as u64, "{report}");
-    assert_eq!(second.host.snapshots("far", ""), first.host.snapshots("near", ""));
-    assert_eq!(second.host.run(&["snapshot", "verify", "far"]).code, 0);
-
-    let again = between.json(&["relay", "one", "near", "two", "far"]);
-    assert_eq!(again["chunks-transferred"], 0, "{again}");
-
-    let same = between.run(&["relay", "one", "near", "one", "near"]);
-    assert_eq!(same.code, 1);
-    assert!(same.stderr.contains("the same"), "{same:?}");
 }

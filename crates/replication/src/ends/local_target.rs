@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datastore::{Datastore, DatastoreError, GroupLock, StagedSnapshot, VerifyCache, WriterGuard};
 use formats::{
-    ArchiveKind, ArchiveName, AuthId, DataBlob, FileInfo, GroupId, Index, ListingFingerprint, Manifest, Namespace,
-    SnapshotId, Upid, sha256,
+    ArchiveKind, ArchiveName, AuthId, CryptKey, DataBlob, FileInfo, GroupId, Index, ListingFingerprint, Manifest,
+    Namespace, SnapshotId, Upid, sha256,
 };
 use tokio::sync::Semaphore;
 
@@ -66,11 +66,12 @@ impl LocalTarget {
         })
     }
 
-    /// Verifies every snapshot by reading it back after it was committed, and keeps the result with it under the name
-    /// `upid`. No chunk counts as there before it was read and checked, whoever names it.
+    /// Verifies every snapshot by reading it back after it was committed, one under any of `keys` with it, and keeps the
+    /// result with it under the name `upid`. No chunk counts as there before it was read and checked, whoever names it.
     #[must_use]
-    pub fn verifying(self, upid: Upid) -> Self {
-        Self { verification: Some(Arc::new(Verification { cache: VerifyCache::new(), upid })), ..self }
+    pub fn verifying(self, upid: Upid, keys: Vec<CryptKey>) -> Self {
+        let cache = VerifyCache::new().with_keys(keys);
+        Self { verification: Some(Arc::new(Verification { cache, upid })), ..self }
     }
 
     /// Reads a committed snapshot back.

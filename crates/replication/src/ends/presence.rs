@@ -96,7 +96,7 @@ impl Presence {
             return Ok(false);
         }
         tracing::warn!("chunk {} in {} is damaged and set aside: {bad}", chunk.digest, self.target.describe());
-        chunks.set_aside(&chunk.digest).await?;
+        chunks.set_aside(&chunk.digest, None).await?;
         Ok(false)
     }
 }

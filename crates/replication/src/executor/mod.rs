@@ -179,6 +179,7 @@ fn opening_report(plan: &Plan) -> Report {
         groups_total: plan.namespaces.iter().map(|entry| entry.total as u64).sum(),
         errors: plan.errors.clone(),
         warnings: plan.warnings.clone(),
+        brake: plan.brake,
         ..Report::default()
     }
 }

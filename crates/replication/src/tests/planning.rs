@@ -114,6 +114,16 @@ fn the_brake_lets_a_fifth_of_many_go() {
 }
 
 #[test]
+fn a_brake_that_was_held_measures_by_what_was_there_then() {
+    let half = JobOptions { held_in_scope: Some(4), ..at_most("50%") };
+    check(&half, "vm/1: 4 5 6 7", "vm/1: 1 2 3 4 5 6", "vm/1: keep 1 2 3 (max-removals), skip 4 5, refresh 6, copy 7");
+    check(&half, "vm/1: 3 4 5 6", "vm/1: 1 2 3 4 5 6", "vm/1: remove 1 2, skip 3 4 5, refresh 6");
+    // By then even less may be there.
+    let many = JobOptions { held_in_scope: Some(40), ..at_most("50%") };
+    check(&many, "vm/1: 4", "vm/1: 1 2 3 4", "vm/1: keep 1 2 3 (max-removals), refresh 4");
+}
+
+#[test]
 fn snapshots_from_the_future_are_named_at_either_end() {
     let at = |now: i64| JobOptions { now: formats::BackupTime::from_unix(now).ok(), ..pull() };
     let text = told(&at(1000), "vm/1: 5000 6000; ct/1: 1500", "vm/2: 9000");

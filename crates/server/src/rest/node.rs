@@ -15,13 +15,14 @@ const PROTOCOL_VERSION: (&str, &str) = ("4.2", "3");
 const EXTENSIONS: [&str; 2] = [KNOWN_CHUNKS, LISTING_FINGERPRINT];
 
 /// `GET /version`.
-pub(crate) async fn version(_: Call) -> Result<Reply, ApiError> {
+pub(crate) async fn version(call: Call) -> Result<Reply, ApiError> {
     let (version, release) = PROTOCOL_VERSION;
+    let extensions = if call.state.settings.announce_additions { &EXTENSIONS[..] } else { &[] };
     Reply::json(&VersionInfo {
         version: version.to_owned(),
         release: release.to_owned(),
         repoid: concat!("backup-replicator-", env!("CARGO_PKG_VERSION")).to_owned(),
-        extensions: EXTENSIONS.iter().map(|&name| name.to_owned()).collect(),
+        extensions: extensions.iter().map(|&name| name.to_owned()).collect(),
     })
 }
 

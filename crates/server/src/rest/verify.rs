@@ -187,7 +187,7 @@ pub(crate) async fn verify_all(
     upid: &Upid,
 ) -> TaskEnd {
     let mut tell = |row: &VerifyRow| tell(task, row);
-    match task.unless_stopped(state, jobs::verify(store, snapshots, upid, &mut tell)).await {
+    match task.unless_stopped(state, jobs::verify(store, snapshots, upid, Vec::new(), &mut tell)).await {
         Err(stopped) => stopped.end(),
         Ok(Err(error)) => TaskEnd::Error(chain(&error)),
         Ok(Ok(rows)) => {

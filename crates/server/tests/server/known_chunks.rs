@@ -2,15 +2,17 @@
 
 use api_types::protocol::MAX_KNOWN_CHUNKS;
 use bytes::Bytes;
-use config::acl::Role;
+use config::acl::{AclAction, AclChange, Role};
+use datastore::fixtures::noise;
 use formats::{
-    ArchiveName, ChunkDigest, CryptMode, FileInfo, Manifest, Namespace, SnapshotId, VerifyResult, VerifyState,
+    ArchiveName, AuthId, ChunkDigest, CryptKey, CryptMode, DataBlob, FileInfo, Manifest, Namespace, SnapshotId,
+    VerifyResult, VerifyState,
 };
 use http::Method;
 use serde_json::{Value, json};
 
 use super::sessions::{chunk, dynamic, upload_blob};
-use super::support::{Answer, Caller, STORE, Session, TestServer};
+use super::support::{Answer, Caller, STORE, Session, TestServer, until};
 
 fn snapshot(group: &str, time: i64) -> String {
     let (kind, id) = group.split_once('/').unwrap();
@@ -24,8 +26,15 @@ fn id(group: &str, time: i64) -> SnapshotId {
 }
 
 async fn writer(server: &TestServer, caller: &Caller, group: &str, time: i64) -> Session {
-    let opened = server.writer_as(caller, &snapshot(group, time)).await;
-    opened.unwrap_or_else(|refused| panic!("{}", refused.text()))
+    let mut opened = None;
+    // A session that was dropped a moment ago may still be giving its group back.
+    until("the group is free", async || match server.writer_as(caller, &snapshot(group, time)).await {
+        Ok(session) => opened.replace(session).is_none(),
+        Err(refused) if refused.text().contains("locked by another") => false,
+        Err(refused) => panic!("{}", refused.text()),
+    })
+    .await;
+    opened.unwrap()
 }
 
 /// Finishes a session as the snapshot it is.
@@ -141,6 +150,106 @@ async fn rights_on_one_namespace_say_nothing_about_another() {
     drop(session);
     let session = writer_in(&server, &admin, "mine", "host/b").await;
     assert_eq!(known(&session, &[b"theirs"]).await, [Some(6)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_right_a_changed_owner_and_a_removed_snapshot_end_it() {
+    let server = TestServer::start().await;
+    let (admin, root) = (server.admin.clone(), Namespace::root());
+    let all: [&[u8]; 3] = [b"one", b"two", b"three"];
+    for (group, chunk) in ["host/a", "host/b", "host/c"].into_iter().zip(all) {
+        back_up(&server, &admin, group, T, &[chunk]).await;
+    }
+    let reader = server.caller("r@pbs", "/datastore", Role::DatastoreReader);
+    let identities = [reader.id.clone(), AuthId::from(reader.id.user().clone())];
+    for id in &identities {
+        change_role(&server, id, Role::DatastoreBackup, AclAction::Grant { propagate: true });
+    }
+    let asked = async || {
+        let session = writer(&server, &reader, "host/r", T).await;
+        let answer = known(&session, &all).await;
+        for (chunk, _) in all.iter().zip(&answer).filter(|(_, length)| length.is_none()) {
+            assert_eq!(append(&session, &[chunk]).await.status, 400);
+        }
+        answer
+    };
+    let owned_by = |owner: &AuthId| server.store(STORE).set_owner(&root, &"host/c".parse().unwrap(), owner).unwrap();
+
+    assert_eq!(asked().await, [Some(3), Some(3), Some(5)]);
+    server.store(STORE).remove_snapshot(&root, &id("host/b", T), false).unwrap();
+    assert_eq!(asked().await, [Some(3), None, Some(5)]);
+    for id in &identities {
+        change_role(&server, id, Role::DatastoreReader, AclAction::Revoke);
+    }
+    assert_eq!(asked().await, [None, None, None]);
+    owned_by(&reader.id);
+    assert_eq!(asked().await, [None, None, Some(5)]);
+    // What is its user's, or a sibling's, is not the token's.
+    for other in [AuthId::from(reader.id.user().clone()), "r@pbs!t2".parse().unwrap(), admin.id.clone()] {
+        owned_by(&other);
+        assert_eq!(asked().await, [None, None, None], "{other}");
+    }
+}
+
+fn change_role(server: &TestServer, id: &AuthId, role: Role, action: AclAction) {
+    let change = AclChange { path: "/datastore".parse().unwrap(), auth_id: id.clone(), role, action };
+    config::acl::update(&server.paths, &change, None).unwrap();
+}
+
+/// Uploads an encrypted chunk under any name: nobody here can check that.
+async fn upload_as(session: &Session, digest: ChunkDigest, encoded: Bytes, size: usize) -> Answer {
+    let path = format!("dynamic_chunk?digest={digest}&encoded-size={}&size={size}&wid=1", encoded.len());
+    session.upload(&path, encoded).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_chunk_is_got_at_by_sending_another_one_under_its_name() {
+    let server = TestServer::start().await;
+    let (victim, other) = (server.admin.clone(), server.caller("b@pbs", "/datastore", Role::DatastoreBackup));
+    let secret = noise(1, 64);
+    let digest = ChunkDigest::of(&secret);
+    back_up(&server, &victim, "host/a", T, &[&secret]).await;
+    let key = CryptKey::from_bytes([1; 32]);
+    let garbage = |len: usize| DataBlob::encode(&vec![0; len], false, Some(&key)).unwrap().into_bytes();
+    let stored = server.store(STORE).chunks().stored_len(&digest).await.unwrap().unwrap();
+    let same_length = usize::try_from(stored).unwrap().saturating_sub(44);
+
+    let session = writer(&server, &other, "host/b", T).await;
+    session.post("dynamic_index?archive-name=x.didx").await.data();
+    for len in [same_length, 1] {
+        let refused = upload_as(&session, digest, garbage(len), len).await;
+        assert!(refused.status != 200, "{}", refused.text());
+    }
+    assert_eq!(append(&session, &[&secret]).await.status, 400);
+
+    // An encrypted chunk that was there already is named in this session, and remembered for no other.
+    let hidden = key.digest(b"hidden");
+    let sent = writer(&server, &victim, "host/e", T).await;
+    sent.post("dynamic_index?archive-name=x.didx").await.data();
+    let encrypted = DataBlob::encode(b"hidden", false, Some(&key)).unwrap().into_bytes();
+    assert_eq!(upload_as(&sent, hidden, encrypted, 6).await.status, 200);
+    assert_eq!(upload_as(&session, hidden, garbage(6), 6).await.status, 200);
+    let next = writer(&server, &other, "host/c", T).await;
+    assert_eq!(ask(&next, &[hidden]).await.data(), json!([null]));
+    let next = writer(&server, &victim, "host/f", T).await;
+    assert_eq!(ask(&next, &[hidden]).await.data(), json!([6]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_under_a_foreign_name_makes_room_for_the_chunk_of_that_name() {
+    let server = TestServer::start().await;
+    let (victim, other) = (server.admin.clone(), server.caller("b@pbs", "/datastore", Role::DatastoreBackup));
+    let key = CryptKey::from_bytes([1; 32]);
+    let session = writer(&server, &other, "host/b", T).await;
+    session.post("dynamic_index?archive-name=x.didx").await.data();
+    let digest = ChunkDigest::of(b"known to all");
+    let garbage = DataBlob::encode(b"x", false, Some(&key)).unwrap().into_bytes();
+    assert_eq!(upload_as(&session, digest, garbage, 1).await.status, 200);
+
+    back_up(&server, &victim, "host/a", T, &[b"known to all"]).await;
+
+    let stored = server.store(STORE).chunks().read(&digest).await.unwrap();
+    assert_eq!(stored.decode(None, 100).unwrap(), b"known to all");
 }
 
 async fn writer_in(server: &TestServer, caller: &Caller, ns: &str, group: &str) -> Session {

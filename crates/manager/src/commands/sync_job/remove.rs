@@ -3,7 +3,6 @@
 use anyhow::Result;
 use config::ConfigDigest;
 use formats::JobId;
-use jobs::JobStates;
 
 use crate::context::Context;
 use crate::outcome::Outcome;
@@ -23,7 +22,7 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         config::sync_jobs::remove(&ctx.paths, &self.id, self.digest.as_ref())?;
         // Another job of that name is not to inherit its last run.
-        JobStates::new(&ctx.paths).forget(&self.id)?;
+        jobs::forget_job(&ctx.paths, &self.id)?;
         Ok(Outcome::Done)
     }
 }
