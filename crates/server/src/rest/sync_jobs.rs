@@ -150,7 +150,7 @@ pub(crate) async fn remove(call: Call) -> Result<Reply, ApiError> {
     call.state
         .blocking(move || {
             config::sync_jobs::remove(&paths, &id, expected.as_ref())?;
-            JobStates::new(&paths).forget(&id)
+            jobs::forget_job(&paths, &id)
         })
         .await??;
     Ok(Reply::null())
