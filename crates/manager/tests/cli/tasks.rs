@@ -109,8 +109,8 @@ fn a_running_task_is_asked_to_stop_and_a_dead_one_is_called_dead() {
     let listener = runtime.block_on(async { Listener::bind(&control, log.upid()) }).unwrap();
     runtime.spawn(async move {
         listener
-            .serve(move |request| {
-                let told = stopped.send(request).is_ok();
+            .serve(move |asked| {
+                let told = stopped.send(asked.request).is_ok();
                 async move { if told { Answer::ok() } else { Answer::error("nobody hears") } }
             })
             .await;

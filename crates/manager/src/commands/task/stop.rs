@@ -18,7 +18,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<Outcome> {
         let tasks = TaskStore::new(&ctx.paths);
-        let (result, text) = match tasks.stop(&self.upid)? {
+        let (result, text) = match tasks.stop(&self.upid, None)? {
             Stopping::Asked => ("asked", "asked to end; see how it does with `task log --follow`".to_owned()),
             Stopping::Withdrawn => ("withdrawn", "had not begun, and will not".to_owned()),
             Stopping::Ended(TaskEnd::Unknown) => {
