@@ -64,12 +64,23 @@ pids+=($!)
 wait_for "$work/server.out" 'listening on'
 port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$work/server.out")
 fingerprint=$(manager cert info --output-format json | field fingerprint)
-# `tasks` is left out on purpose: task lists, verify and garbage collection jobs over the API are not part of the server yet.
+suite() { # SCENARIO: runs one against our server
+    pbspeer client-suite --host 127.0.0.1 --port "$port" --fingerprint "$fingerprint" \
+        --auth-id 'peer@pbs!suite' --token-secret "$secret" --password peer-password --store suite --only "$1"
+}
 for scenario in transport authentication listings full_and_incremental encrypted writer_upgrade chunk_rules close_rules \
     growing_and_pipelined disconnect reader_rules notes_and_protection namespaces; do
-    report "client-suite $scenario" pbspeer client-suite --host 127.0.0.1 --port "$port" --fingerprint "$fingerprint" \
-        --auth-id 'peer@pbs!suite' --token-secret "$secret" --password peer-password --store suite --only "$scenario"
+    report "client-suite $scenario" suite "$scenario"
 done
+# There is no garbage collection over the API yet (docs/roadmap.md), so that one check of `tasks` has to fail, and it alone.
+tasks_but_garbage_collection() {
+    local missing='^FAIL garbage collection without a body:' log=$work/tasks.log
+    suite tasks >"$log" || true
+    cat "$log"
+    grep -q "$missing" "$log" || { echo "garbage collection is there now, or the scenario did not run: mend this script"; return 1; }
+    [ "$(grep -c '^FAIL ' "$log")" = 1 ] && grep -q '^[1-9][0-9]* passed, 1 failed$' "$log"
+}
+report "client-suite tasks, but for garbage collection, which is not there yet" tasks_but_garbage_collection
 report "check-store after client-suite" pbspeer check-store "$work/suite"
 
 # --- their server, our pull and push --------------------------------------------------------------------------------

@@ -28,6 +28,25 @@ pub struct TaskListItem {
     pub status: Option<String>,
 }
 
+impl TaskListItem {
+    /// The item for a task; `ended` is when and how, if it did.
+    pub fn new(upid: Upid, ended: Option<(i64, String)>) -> Self {
+        let (endtime, status) = ended.unzip();
+        Self {
+            node: "localhost".to_owned(),
+            pid: upid.pid,
+            pstart: upid.pstart,
+            starttime: upid.start_time,
+            worker_type: upid.worker_type.clone(),
+            worker_id: upid.worker_id.clone(),
+            user: upid.auth_id.to_string(),
+            endtime,
+            status,
+            upid,
+        }
+    }
+}
+
 /// How one task is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskStatus {
@@ -59,6 +78,27 @@ pub struct TaskStatus {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endtime: Option<i64>,
+}
+
+impl TaskStatus {
+    /// The status of a task; `ended` is when, as far as known, and how, if it did.
+    pub fn new(upid: Upid, ended: Option<(Option<i64>, String)>) -> Self {
+        let (endtime, exitstatus) = ended.unzip();
+        Self {
+            node: upid.node.clone(),
+            pid: upid.pid,
+            pstart: upid.pstart,
+            starttime: upid.start_time,
+            worker_type: upid.worker_type.clone(),
+            id: upid.worker_id.clone(),
+            user: upid.auth_id.user().clone(),
+            tokenid: upid.auth_id.token().map(ToString::to_string),
+            status: if exitstatus.is_some() { "stopped" } else { "running" }.to_owned(),
+            exitstatus,
+            endtime: endtime.flatten(),
+            upid,
+        }
+    }
 }
 
 /// Lines of a task's log, as the whole answer: it has no envelope.

@@ -43,6 +43,6 @@ pub use rate_schedule::{BadSchedule, RateAt, RateSchedule};
 pub use remotes::RemoteConfig;
 pub use run_condition::{BadCondition, RunCondition};
 pub use server_conf::ServerConf;
-pub use store::{Entry, Loaded, Problem, from_pairs, patch};
+pub use store::{Entry, Loaded, Problem, from_pairs, patch, properties};
 pub use sync_jobs::{Consequence, SyncDirection, SyncJobConfig, TransferMode, TransferOrder};
 pub use users::{TokenConfig, UserConfig};

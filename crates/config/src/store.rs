@@ -6,7 +6,10 @@ use std::{
 };
 
 use section_config::{ReadError, Section, SectionConfig};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserializer, Serialize,
+    de::{DeserializeOwned, Visitor},
+};
 
 use crate::{
     error::{ConfigError, Result},
@@ -149,6 +152,40 @@ fn given<T: Entry>(section: &Section) -> Result<T> {
     }
     read.value.check_properties().map_err(|(key, reason)| ConfigError::invalid(key, reason))?;
     Ok(read.value)
+}
+
+/// The properties that an entry of this kind may have, in the order of its fields; its id is among them.
+pub fn properties<T: Entry>() -> &'static [&'static str] {
+    let mut fields = Fields(&[]);
+    // It only asks for its fields.
+    drop(T::deserialize(&mut fields));
+    fields.0
+}
+
+/// A source of values that has none, and hears for which fields it is asked.
+struct Fields(&'static [&'static str]);
+
+impl<'de> Deserializer<'de> for &mut Fields {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("there is no value"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 fn to_section<T: Entry>(entry: &T) -> Result<Section> {

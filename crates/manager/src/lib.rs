@@ -19,6 +19,7 @@ mod forecast_output;
 mod human;
 mod job_output;
 mod keys;
+mod moment;
 mod options;
 mod outcome;
 mod output;

@@ -15,7 +15,7 @@ use crate::state::State;
 /// A task that the server runs. It can be stopped like any other, through a socket of its own.
 pub(crate) struct RunningTask {
     log: TaskLog,
-    stop: Arc<watch::Sender<bool>>,
+    stop: Arc<watch::Sender<Option<String>>>,
     listening: Option<AbortHandle>,
 }
 
@@ -46,7 +46,7 @@ impl RunningTask {
     pub(crate) async fn begin(state: &State, upid: Upid) -> Result<Arc<Self>, ApiError> {
         let tasks = state.tasks.clone();
         let log = state.blocking(move || tasks.start(upid)).await?;
-        let stop = Arc::new(watch::Sender::new(false));
+        let stop = Arc::new(watch::Sender::new(None));
         let listening = match Listener::bind(&state.paths.control(), log.upid()) {
             Ok(listener) => Some(listen(listener, Arc::clone(&stop))),
             Err(error) => {
@@ -72,7 +72,12 @@ impl RunningTask {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             // The sender lives in `self`, so waiting cannot fail.
-            _ = stop.wait_for(|stop| *stop) => Stopped::OnRequest,
+            asked = stop.wait_for(Option::is_some) => {
+                if let Some(who) = asked.ok().as_deref().and_then(Option::as_deref) {
+                    self.log.info(format!("asked to stop by {who}"));
+                }
+                Stopped::OnRequest
+            }
             () = state.tracker.stopped() => Stopped::Shutdown,
         }
     }
@@ -80,8 +85,9 @@ impl RunningTask {
     /// Does work that may be stopped.
     pub(crate) async fn unless_stopped<T>(&self, state: &State, work: impl Future<Output = T>) -> Result<T, Stopped> {
         tokio::select! {
-            done = work => Ok(done),
+            biased; // Work that ends because of the shutdown was stopped by it.
             why = self.stopped(state) => Err(why),
+            done = work => Ok(done),
         }
     }
 
@@ -102,13 +108,13 @@ impl Drop for RunningTask {
     }
 }
 
-fn listen(listener: Listener, stop: Arc<watch::Sender<bool>>) -> AbortHandle {
+fn listen(listener: Listener, stop: Arc<watch::Sender<Option<String>>>) -> AbortHandle {
     let serving = tokio::spawn(async move {
         listener
             .serve(move |asked| {
                 let answer = match asked.request {
                     Request::Stop => {
-                        stop.send_replace(true);
+                        stop.send_replace(Some(asked.who));
                         Answer::ok()
                     }
                     Request::Status => Answer(Ok([("state".to_owned(), "running".into())].into_iter().collect())),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use formats::{JobId, Upid};
 
+use crate::control::ControlError;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +33,12 @@ pub enum TaskError {
     /// The task is in the hands of another process.
     #[error("task {0} is running already")]
     Running(Box<Upid>),
+    /// The task runs, but nobody takes requests to it.
+    #[error("task {0} takes no requests, although it runs")]
+    Deaf(Box<Upid>),
+    /// The task was asked and did not do it.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// There is no log of that task.
     #[error("there is no log of task {0}")]
     NoLog(Box<Upid>),

@@ -25,4 +25,4 @@ pub use log::TaskLog;
 pub use name::{new_upid, node_name, now, superuser};
 pub use request::RunRequest;
 pub use rotate::Retention;
-pub use store::{LogPage, TaskStatus, TaskStore};
+pub use store::{LogPage, Stopping, TaskStatus, TaskStore};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use config::Paths;
 use formats::{JobId, Upid};
 
+use crate::control::{self, ControlError};
 use crate::end::TaskEnd;
 use crate::error::TaskError;
 use crate::index::{Finished, Index, IndexLock};
@@ -24,6 +25,20 @@ const TAIL: u64 = 8 * 1024;
 pub struct TaskStore {
     pub(crate) index: Index,
     requests: PathBuf,
+    control: PathBuf,
+}
+
+/// What came of asking a task to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopping {
+    /// It was asked, and ends by itself.
+    Asked,
+    /// It had not begun, and will not.
+    Withdrawn,
+    /// It has ended already.
+    Ended(TaskEnd),
+    /// Nothing is known of it.
+    NoTask,
 }
 
 /// Whether a task runs, and how it ended if not.
@@ -54,7 +69,7 @@ pub struct LogPage {
 impl TaskStore {
     /// The tasks below `paths`.
     pub fn new(paths: &Paths) -> Self {
-        Self { index: Index::new(paths.tasks()), requests: paths.requests() }
+        Self { index: Index::new(paths.tasks()), requests: paths.requests(), control: paths.control() }
     }
 
     /// Begins a task; it is listed as running until the log is finished or dropped.
@@ -129,6 +144,25 @@ impl TaskStore {
         RunRequest::remove(&self.requests, &job)?;
         log.finish(TaskEnd::Error(why.to_owned()));
         Ok(true)
+    }
+
+    /// Asks a task to end, and does not wait for that. Its log names `by`, else the user of this process.
+    ///
+    /// # Errors
+    /// It runs and does not answer, or refuses; or files cannot be read.
+    pub fn stop(&self, upid: &Upid, by: Option<&str>) -> Result<Stopping, TaskError> {
+        if self.withdraw(upid, "stopped on request before it began")? {
+            return Ok(Stopping::Withdrawn);
+        }
+        match control::send_for(&self.control, upid, &control::Request::Stop, by) {
+            Ok(_) => Ok(Stopping::Asked),
+            Err(ControlError::Nobody(_)) => match self.status(upid)? {
+                Some(TaskStatus::Running) => Err(TaskError::Deaf(Box::new(upid.clone()))),
+                Some(TaskStatus::Stopped { end, .. }) => Ok(Stopping::Ended(end)),
+                None => Ok(Stopping::NoTask),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Runs that were asked for and have not begun, by job.

@@ -8,39 +8,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::CommandFactory;
-use serde::de::{Deserialize, Deserializer, Visitor, value::Error};
 
-/// The names of the keys of a configuration section, as serde knows them.
-struct Keys(&'static [&'static str]);
-
-impl<'de> Deserializer<'de> for &mut Keys {
-    type Error = Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Error> {
-        self.0 = fields;
-        Err(serde::de::Error::custom("only the names are wanted"))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(serde::de::Error::custom("no struct"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
-        seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-/// Every key of `T` except `id`, which stands in the header of its section.
-fn keys<'de, T: Deserialize<'de>>(id: &str) -> BTreeSet<String> {
-    let mut keys = Keys(&[]);
-    assert!(T::deserialize(&mut keys).is_err());
-    keys.0.iter().filter(|key| **key != id).map(ToString::to_string).collect()
+/// Every key of a section except its id, which stands in the header.
+fn keys<T: config::Entry>() -> BTreeSet<String> {
+    config::properties::<T>().iter().filter(|key| **key != T::ID_KEY).map(ToString::to_string).collect()
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -86,9 +57,9 @@ fn the_pages_in_the_repository_are_those_of_the_parsers() {
 
 #[test]
 fn every_key_of_every_configuration_file_is_explained_and_no_other() {
-    assert_eq!(terms("sync.cfg.5", "KEYS", "FILES"), keys::<config::SyncJobConfig>("id"));
-    assert_eq!(terms("remote.cfg.5", "KEYS", "FILES"), keys::<config::RemoteConfig>("name"));
-    assert_eq!(terms("datastore.cfg.5", "KEYS", "FILES"), keys::<config::DatastoreConfig>("name"));
+    assert_eq!(terms("sync.cfg.5", "KEYS", "FILES"), keys::<config::SyncJobConfig>());
+    assert_eq!(terms("remote.cfg.5", "KEYS", "FILES"), keys::<config::RemoteConfig>());
+    assert_eq!(terms("datastore.cfg.5", "KEYS", "FILES"), keys::<config::DatastoreConfig>());
     assert_eq!(terms("backup-server.conf.5", "[server]", "FILES"), server_keys());
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod schedule;
 pub(crate) mod scheduler;
 pub(crate) mod snapshot;
 pub(crate) mod sync_job;
+pub(crate) mod task;
 pub(crate) mod user;
 
 /// Every command.
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Start jobs by themselves, and see when and why
     #[command(subcommand)]
     Scheduler(scheduler::Command),
+    /// Look at what runs and ran on this host, and stop it
+    #[command(subcommand)]
+    Task(task::Command),
     /// Manage the keys that sync jobs encrypt and decrypt with
     #[command(subcommand, name = "encryption-key")]
     EncryptionKey(encryption_key::Command),
@@ -94,6 +98,7 @@ impl Command {
             Self::Job(command) => command.run(ctx),
             Self::Schedule(command) => command.run(ctx),
             Self::Scheduler(command) => command.run(ctx),
+            Self::Task(command) => command.run(ctx),
             Self::EncryptionKey(command) => command.run(ctx),
             Self::Pull(args) => args.run(ctx),
             Self::Push(args) => args.run(ctx),

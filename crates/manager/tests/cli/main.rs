@@ -15,4 +15,5 @@ mod scheduler_run;
 mod servers;
 mod settings;
 mod sync;
+mod tasks;
 mod usage;

@@ -35,6 +35,14 @@ pub(crate) struct Param {
     required: bool,
 }
 
+#[cfg(test)]
+impl Param {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// A parameter that must be given.
 pub(crate) const fn required(name: &'static str, kind: Kind) -> Param {
     Param { name, kind, required: true }

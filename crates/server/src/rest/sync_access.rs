@@ -2,7 +2,6 @@
 
 use config::acl::Privileges;
 use config::{SyncDirection, SyncJobConfig, TransferMode};
-use formats::Namespace;
 
 use super::call::Call;
 use crate::http::error::ApiError;
@@ -40,6 +39,7 @@ pub(crate) fn check_modify(call: &Call, job: &SyncJobConfig) -> Result<(), ApiEr
     let here = rights.on_datastore(caller, &job.store, &job.ns());
     let may_here = |privilege: Privileges| here.intersects(privilege);
     let removes = job.mode() == TransferMode::Sync;
+    let moves = job.mode() == TransferMode::Move;
     let for_others = may_here(Privileges::DATASTORE_MODIFY) || caller.owns(&job.owner());
     allowed(match job.direction() {
         SyncDirection::Pull => {
@@ -47,28 +47,37 @@ pub(crate) fn check_modify(call: &Call, job: &SyncJobConfig) -> Result<(), ApiEr
                 && may_here(Privileges::DATASTORE_BACKUP)
                 && (!removes || may_here(Privileges::DATASTORE_PRUNE))
                 && for_others
-                && may_read_source(call, job)?
+                && may_use_source(call, job, moves)?
         }
         SyncDirection::Push => {
             let Some(remote) = &job.remote else { return allowed(false) };
             let there = rights.on_remote_store(caller, remote, &job.remote_store, &job.remote_ns());
             may_here(Privileges::DATASTORE_AUDIT)
                 && (may_here(Privileges::DATASTORE_READ) || (may_here(Privileges::DATASTORE_BACKUP) && for_others))
+                && (!moves || may_here(Privileges::DATASTORE_PRUNE))
                 && there.intersects(Privileges::REMOTE_DATASTORE_BACKUP)
                 && (!removes || there.intersects(Privileges::REMOTE_DATASTORE_PRUNE))
         }
     })
 }
 
-/// Whether the caller may read what a pull reads. A job between two datastores reads groups of any owner.
-fn may_read_source(call: &Call, job: &SyncJobConfig) -> Result<bool, ApiError> {
+/// Whether the caller may read what a pull reads, and remove it where the pull moves it. A job between two datastores
+/// reads groups of any owner.
+fn may_use_source(call: &Call, job: &SyncJobConfig, moves: bool) -> Result<bool, ApiError> {
     let (caller, rights) = (call.identity()?, call.rights());
-    Ok(match &job.remote {
-        Some(remote) => rights
-            .on_remote_store(caller, remote, &job.remote_store, &Namespace::root())
-            .intersects(Privileges::REMOTE_READ),
-        None => rights.on_datastore(caller, &job.remote_store, &job.remote_ns()).intersects(Privileges::DATASTORE_READ),
-    })
+    let (held, read, prune) = match &job.remote {
+        Some(remote) => (
+            rights.on_remote_store(caller, remote, &job.remote_store, &job.remote_ns()),
+            Privileges::REMOTE_READ,
+            Privileges::REMOTE_DATASTORE_PRUNE,
+        ),
+        None => (
+            rights.on_datastore(caller, &job.remote_store, &job.remote_ns()),
+            Privileges::DATASTORE_READ,
+            Privileges::DATASTORE_PRUNE,
+        ),
+    };
+    Ok(held.intersects(read) && (!moves || held.intersects(prune)))
 }
 
 fn allowed(allowed: bool) -> Result<(), ApiError> {

@@ -10,8 +10,8 @@ use super::sync_access::{check_modify, check_seen, sees};
 use crate::http::error::{ApiError, chain};
 use crate::http::reply::Reply;
 
-/// Settings that name commands. They run as the service user, so the API neither shows nor takes them.
-const COMMANDS: [&str; 4] = ["pre-script", "post-script", "failure-script", "run-when"];
+/// Settings that name commands, or are about them. They run as the service user, so the API neither shows nor takes them.
+pub(crate) const COMMANDS: [&str; 5] = ["pre-script", "post-script", "failure-script", "script-timeout", "run-when"];
 
 impl From<ConfigError> for ApiError {
     fn from(error: ConfigError) -> Self {

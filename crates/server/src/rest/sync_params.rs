@@ -8,7 +8,7 @@ use crate::http::params::{Kind, Param, TEXT, optional, required};
 const ONE_OR_MORE: Kind = Kind::Int(1, i64::MAX);
 
 /// Settings that a job may have, in the order of the file.
-const OPTIONS: [Param; 34] = [
+const OPTIONS: [Param; 35] = [
     optional("ns", TEXT),
     optional("owner", TEXT),
     optional("remote", TEXT),
@@ -19,6 +19,7 @@ const OPTIONS: [Param; 34] = [
     optional("fill-gaps", Kind::Bool),
     optional("transfer-order", TEXT),
     optional("remove-vanished", Kind::Bool),
+    optional("sync-metadata", Kind::Bool),
     optional("max-removals", TEXT),
     optional("max-depth", Kind::Int(0, 7)),
     optional("group-filter", Kind::Texts),
@@ -69,4 +70,21 @@ const fn with<const TOTAL: usize>(more: &[Param]) -> [Param; TOTAL] {
         at += 1;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_of_a_job_is_a_parameter_but_those_about_commands() {
+        let given: Vec<&str> = CREATE.iter().map(Param::name).collect();
+        let mut missing = config::properties::<config::SyncJobConfig>().to_vec();
+        missing.retain(|key| !given.contains(key));
+
+        let mut commands = super::super::sync_jobs::COMMANDS.to_vec();
+        commands.sort_unstable();
+        missing.sort_unstable();
+        assert_eq!(missing, commands);
+    }
 }

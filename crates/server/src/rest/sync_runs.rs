@@ -1,8 +1,11 @@
 //! `/admin/sync`: how the jobs are, and running one now.
 
+use std::collections::HashMap;
+
 use api_types::JobScheduleStatus;
-use config::SyncJobConfig;
+use config::{Paths, SyncJobConfig};
 use formats::{JobId, StoreName, Upid};
+use jobs::scheduler::Agenda;
 use jobs::{EndState, JobState, JobStates};
 use serde_json::{Map, Value};
 use tasks::{RunRequest, TaskEnd, TaskStatus, TaskStore};
@@ -19,20 +22,29 @@ pub(crate) async fn list(call: Call) -> Result<Reply, ApiError> {
     if let Some(store) = call.params.opt::<StoreName>("store")? {
         jobs.retain(|job| job.store == store);
     }
-    let (states, tasks) = (JobStates::new(&call.state.paths), call.state.tasks.clone());
+    let (paths, tasks) = (call.state.paths.clone(), call.state.tasks.clone());
     let shown = call
         .state
-        .blocking(move || jobs.iter().map(|job| described(job, &states, &tasks)).collect::<Result<Vec<_>, ApiError>>())
+        .blocking(move || {
+            let (states, next) = (JobStates::new(&paths), next_runs(&paths));
+            let described = jobs.iter().map(|job| described(job, next.get(&job.id).copied(), &states, &tasks));
+            described.collect::<Result<Vec<_>, ApiError>>()
+        })
         .await??;
     Reply::json(&shown)?.with("digest", digest)
 }
 
-fn described(job: &SyncJobConfig, states: &JobStates, tasks: &TaskStore) -> Result<Map<String, Value>, ApiError> {
+fn described(
+    job: &SyncJobConfig,
+    next_run: Option<i64>,
+    states: &JobStates,
+    tasks: &TaskStore,
+) -> Result<Map<String, Value>, ApiError> {
     let state = states.load(&job.id).unwrap_or_else(|error| {
         tracing::warn!(%error, "the state of a job is not readable");
         None
     });
-    let status = status(job, state.as_ref(), tasks)?;
+    let status = JobScheduleStatus { next_run, ..last_run(state.as_ref(), tasks)? };
     let mut object = shown(job)?;
     if let Ok(Value::Object(more)) = serde_json::to_value(&status) {
         object.extend(more);
@@ -40,9 +52,9 @@ fn described(job: &SyncJobConfig, states: &JobStates, tasks: &TaskStore) -> Resu
     Ok(object)
 }
 
-/// The last and the next run. A run that died is told as what its log says.
-fn status(job: &SyncJobConfig, state: Option<&JobState>, tasks: &TaskStore) -> Result<JobScheduleStatus, ApiError> {
-    let mut status = JobScheduleStatus { next_run: next_run(job, state), ..JobScheduleStatus::default() };
+/// The last run. One that died is told as what its log says.
+fn last_run(state: Option<&JobState>, tasks: &TaskStore) -> Result<JobScheduleStatus, ApiError> {
+    let mut status = JobScheduleStatus::default();
     let (upid, ended) = match state {
         None | Some(JobState::Created { .. } | JobState::Unknown) => return Ok(status),
         Some(JobState::Finished { upid, state, .. }) => (upid, Some((state.endtime(), text(state)))),
@@ -69,9 +81,16 @@ fn text(state: &EndState) -> String {
     .to_string()
 }
 
-/// When the job runs next by itself. The scheduler knows; until it is asked here, nothing is said.
-fn next_run(_job: &SyncJobConfig, _state: Option<&JobState>) -> Option<i64> {
-    None
+/// When each job runs next by itself, as the scheduler sees it.
+fn next_runs(paths: &Paths) -> HashMap<JobId, i64> {
+    let zone = jobs::host_zone(std::env::var("TZ").ok().as_deref()).zone;
+    match Agenda::load(paths, tasks::now(), zone) {
+        Ok(agenda) => agenda.decide().into_iter().filter_map(|decision| Some((decision.id, decision.next?))).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell when jobs run next");
+            HashMap::new()
+        }
+    }
 }
 
 /// `POST /admin/sync/{id}/run`: asks the scheduler for a run, and answers with the name it is going to have.

@@ -4,7 +4,6 @@ use std::io::Read;
 
 use api_types::{TaskListItem, TaskLogLine, TaskLogPage, TaskStatus};
 use formats::Upid;
-use tasks::control::{self, ControlError, Request};
 use tasks::{EndKind, Filter, TaskEnd, TaskEntry, TaskError};
 
 use super::call::Call;
@@ -64,20 +63,7 @@ fn filter(call: &Call) -> Result<Filter, ApiError> {
 }
 
 fn item(entry: TaskEntry) -> TaskListItem {
-    let (endtime, end) = entry.end.unzip();
-    let upid = entry.upid;
-    TaskListItem {
-        node: "localhost".to_owned(),
-        pid: upid.pid,
-        pstart: upid.pstart,
-        starttime: upid.start_time,
-        worker_type: upid.worker_type.clone(),
-        worker_id: upid.worker_id.clone(),
-        user: upid.auth_id.to_string(),
-        endtime,
-        status: end.map(|end| end.to_string()),
-        upid,
-    }
+    TaskListItem::new(entry.upid, entry.end.map(|(endtime, end)| (endtime, end.to_string())))
 }
 
 /// The task that the call names, when the caller may see it.
@@ -93,26 +79,12 @@ pub(crate) async fn status(call: Call) -> Result<Reply, ApiError> {
     let upid = seen(&call)?;
     let (tasks, asked) = (call.state.tasks.clone(), upid.clone());
     let found = call.state.blocking(move || tasks.status(&asked)).await??;
-    let (status, end) = match found {
-        Some(tasks::TaskStatus::Running) => ("running", None),
-        Some(tasks::TaskStatus::Stopped { endtime, end }) => ("stopped", Some((endtime, end))),
-        None => ("stopped", Some((None, TaskEnd::Unknown))),
+    let ended = match found {
+        Some(tasks::TaskStatus::Running) => None,
+        Some(tasks::TaskStatus::Stopped { endtime, end }) => Some((endtime, end.to_string())),
+        None => Some((None, TaskEnd::Unknown.to_string())),
     };
-    let (endtime, end) = end.unzip();
-    Reply::json(&TaskStatus {
-        node: upid.node.clone(),
-        pid: upid.pid,
-        pstart: upid.pstart,
-        starttime: upid.start_time,
-        worker_type: upid.worker_type.clone(),
-        id: upid.worker_id.clone(),
-        user: upid.auth_id.user().clone(),
-        tokenid: upid.auth_id.token().map(ToString::to_string),
-        status: status.to_owned(),
-        exitstatus: end.map(|end| end.to_string()),
-        endtime: endtime.flatten(),
-        upid,
-    })
+    Reply::json(&TaskStatus::new(upid, ended))
 }
 
 /// `GET tasks/{upid}/log`: some lines with their numbers, or all of it as a file.
@@ -153,24 +125,7 @@ pub(crate) async fn stop(call: Call) -> Result<Reply, ApiError> {
     node::check_name(&call)?;
     let upid: Upid = call.params.parse("upid")?;
     TaskSight::of(&call)?.check_stop(&upid)?;
-    let (tasks, control) = (call.state.tasks.clone(), call.state.paths.control());
-    let caller = call.identity()?.to_string();
-    call.state
-        .blocking(move || {
-            if tasks.withdraw(&upid, "stopped on request before it began")? {
-                return Ok(());
-            }
-            match control::send_for(&control, &upid, &Request::Stop, Some(&caller)) {
-                Ok(_) => Ok(()),
-                Err(ControlError::Nobody(_)) => match tasks.status(&upid)? {
-                    Some(tasks::TaskStatus::Running) => {
-                        Err(ApiError::bad_request(format!("task {upid} runs, but takes no requests")))
-                    }
-                    _ => Ok(()),
-                },
-                Err(error) => Err(ApiError::bad_request(chain(&error))),
-            }
-        })
-        .await??;
+    let (tasks, caller) = (call.state.tasks.clone(), call.identity()?.to_string());
+    call.state.blocking(move || tasks.stop(&upid, Some(&caller))).await??;
     Ok(Reply::null())
 }

@@ -22,6 +22,8 @@ async fn a_shutdown_ends_running_sessions_and_removes_what_they_made() {
     let config = StoreConfig::new(STORE.parse().unwrap(), store_path(root.path(), STORE), paths.locks());
     let groups = Datastore::open(config).unwrap().groups(&Namespace::root()).unwrap();
     assert!(groups.is_empty(), "{groups:?}");
+    let archive = std::fs::read_to_string(paths.tasks().join("archive")).unwrap();
+    assert!(archive.ends_with(" stopped, since the server ends\n"), "{archive}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

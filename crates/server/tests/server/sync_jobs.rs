@@ -160,6 +160,14 @@ async fn who_makes_a_job_could_do_all_that_it_does() {
     let mut removing = push.clone();
     (removing["id"], removing["remove-vanished"]) = (json!("removing"), json!(true));
     assert_eq!(server.call_json_as(&adder, Method::POST, JOBS, &removing).await.status, 403);
+    // So does removing what was copied at the source.
+    (removing["transfer-mode"], removing["remove-vanished"]) = (json!("move"), json!(false));
+    assert_eq!(server.call_json_as(&adder, Method::POST, JOBS, &removing).await.status, 403);
+    let mut moving = local_job("moving");
+    moving["transfer-mode"] = json!("move");
+    let mover = caller("mover@pbs", &full);
+    moving["owner"] = json!(mover.id);
+    assert_eq!(server.call_json_as(&mover, Method::POST, JOBS, &moving).await.status, 403);
     // So does working for somebody else.
     let mut foreign = pull(&server.admin);
     foreign["id"] = json!("foreign");
@@ -192,7 +200,9 @@ async fn a_run_that_is_asked_for_waits_under_its_name_until_the_scheduler_takes_
     .await;
     let told = told.unwrap();
     add_store(&server.paths, server.root.path(), "other");
-    create(&server, &local_job("nightly")).await;
+    let mut job = local_job("nightly");
+    job["schedule"] = json!("daily");
+    create(&server, &job).await;
 
     let upid = server.call(Method::POST, "/admin/sync/nightly/run").await.data();
     let second = server.call(Method::POST, "/admin/sync/nightly/run").await;
@@ -220,6 +230,7 @@ async fn a_run_that_is_asked_for_waits_under_its_name_until_the_scheduler_takes_
     log.finish(tasks::TaskEnd::Ok);
     assert_eq!(described().await["last-run-state"], "WARNINGS: 1");
     assert!(described().await["last-run-endtime"].is_i64());
+    assert!(described().await["next-run"].as_i64().unwrap() > tasks::now());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,6 +158,7 @@ async fn a_session_is_stopped_by_its_owner_or_who_may_stop_all() {
     assert_eq!(server.call_as(&one, Method::DELETE, &path(&upid, "")).await.data(), Value::Null);
 
     assert_eq!(end_of(&server, &upid).await, "stopped on request");
+    assert!(log(&server, &upid).await.contains(&"asked to stop by one@pbs!t1".to_owned()));
     let groups = server.call(Method::GET, "/admin/datastore/main/groups").await.data();
     assert_eq!(groups, json!([]));
     // It has ended, so there is nothing to stop.

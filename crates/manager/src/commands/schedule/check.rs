@@ -1,15 +1,13 @@
 //! `schedule check`: what `systemd-analyze calendar` is for timers.
 
-use std::str::FromStr;
-
 use anyhow::Result;
 use calendar::{Difference, Reading, Schedule, TimeSpan, When};
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use config::ConfigError;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::moment::Moment;
 use crate::outcome::Outcome;
 
 /// A time as systemd prints it.
@@ -27,51 +25,11 @@ pub(crate) struct Args {
 
     /// Look from this time on: RFC 3339, `YYYY-MM-DD HH:MM[:SS]` in the time zone, or @SECONDS [default: now]
     #[arg(long, value_name = "TIME")]
-    base_time: Option<BaseTime>,
+    base_time: Option<Moment>,
 
     /// Take this for the time zone of the host, for example Europe/Vienna
     #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
     timezone: Option<Tz>,
-}
-
-/// A time of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BaseTime {
-    /// Seconds since 1970.
-    At(i64),
-    /// By the wall clock.
-    Wall(NaiveDateTime),
-}
-
-impl FromStr for BaseTime {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wall = |form| NaiveDateTime::parse_from_str(text, form).ok().map(Self::Wall);
-        let epoch = |seconds: &str| seconds.parse().ok().map(Self::At);
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|time| Self::At(time.timestamp()))
-            .or_else(|| wall("%Y-%m-%d %H:%M:%S"))
-            .or_else(|| wall("%Y-%m-%d %H:%M"))
-            .or_else(|| text.strip_prefix('@').and_then(epoch))
-            .ok_or_else(|| "write 2026-03-29T02:30:00+01:00, 2026-03-29 02:30 or @1774747800".to_owned())
-    }
-}
-
-impl BaseTime {
-    fn seconds(self, zone: Tz) -> Result<i64, ConfigError> {
-        match self {
-            Self::At(seconds) => Ok(seconds),
-            Self::Wall(wall) => {
-                let missing = || ConfigError::Invalid {
-                    property: "base-time".into(),
-                    reason: format!("{wall} is left out by summer time in {zone}"),
-                };
-                zone.from_local_datetime(&wall).earliest().map(|time| time.timestamp()).ok_or_else(missing)
-            }
-        }
-    }
 }
 
 fn parse_zone(text: &str) -> Result<Tz, String> {
@@ -83,7 +41,7 @@ impl Args {
         let schedule: Schedule = self.schedule.parse()?;
         let zone = self.timezone.unwrap_or_else(host_zone);
         let now = Utc::now().timestamp();
-        let base = self.base_time.map_or(Ok(now), |time| time.seconds(zone))?;
+        let base = self.base_time.map_or(Ok(now), |time| time.seconds("base-time", zone))?;
         let times = next_times(&schedule, base, zone, self.iterations);
         if ctx.out.is_text() {
             ctx.out.line(&text(&schedule, &times, zone, now))?;
@@ -178,7 +136,7 @@ mod tests {
 
     fn shown(schedule: &str, base: &str, zone: Tz, count: u32) -> String {
         let schedule: Schedule = schedule.parse().unwrap();
-        let base = base.parse::<BaseTime>().unwrap().seconds(zone).unwrap();
+        let base = base.parse::<Moment>().unwrap().seconds("base-time", zone).unwrap();
         text(&schedule, &next_times(&schedule, base, zone, count), zone, base)
     }
 
@@ -209,16 +167,5 @@ mod tests {
             shown("26-6-1", "@1767225600", Tz::UTC, 1).contains("        Reading: systemd\n           Note: a stock")
         );
         assert!(!shown("hourly", "@1767225600", Tz::UTC, 1).contains("Reading"));
-    }
-
-    #[test]
-    fn a_base_time_is_read_in_three_forms() {
-        let seconds = |text: &str| text.parse::<BaseTime>().unwrap().seconds(Tz::Europe__Vienna);
-        for text in ["2026-07-01T02:00:00+02:00", "2026-07-01T00:00:00Z", "2026-07-01 02:00", "2026-07-01 02:00:00"] {
-            assert_eq!(seconds(text).unwrap(), 1_782_864_000, "{text}");
-        }
-        assert_eq!(seconds("@1782864000").unwrap(), 1_782_864_000);
-        assert!(seconds("2026-03-29 02:30").unwrap_err().to_string().contains("left out by summer time"));
-        assert!("yesterday".parse::<BaseTime>().is_err());
     }
 }
