@@ -75,11 +75,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 
 /// Whether the command line itself is at fault: a value that does not fit its property.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
-    let config = match error.downcast_ref::<JobError>() {
-        Some(JobError::Config(config)) => Some(config),
-        _ => error.downcast_ref::<ConfigError>(),
-    };
-    matches!(config, Some(ConfigError::Invalid { .. }))
+    matches!(error.downcast_ref::<ConfigError>(), Some(ConfigError::Invalid { .. }))
 }
 
 /// The first piece of advice found on the way down the chain.

@@ -37,6 +37,11 @@ pub(crate) fn run_or_forecast(
     options: RunOptions,
 ) -> Result<Outcome> {
     let this_run = options.this_run();
+    // What contradicts itself on the command line is wrong usage; a stored job is checked with its file and line.
+    if kind == jobs::Kind::Adhoc {
+        config::Entry::check(job)?;
+    }
+    this_run.check(job)?;
     if options.dry_run {
         return crate::forecast_output::run(ctx, async |control| {
             jobs::forecast_sync(&ctx.paths, job, this_run, control).await
