@@ -43,7 +43,10 @@ pub struct ThisRun {
 
 impl ThisRun {
     /// Checks that it says nothing that `job` has no use for.
-    pub(crate) fn check(self, job: &SyncJobConfig) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with what to leave out.
+    pub fn check(self, job: &SyncJobConfig) -> Result<(), ConfigError> {
         if self.allow_removals && job.mode() != TransferMode::Sync {
             let reason = "has no meaning without remove-vanished; leave it out".to_owned();
             return Err(ConfigError::Invalid { property: "allow-removals".to_owned(), reason });

@@ -57,6 +57,11 @@ pub(crate) fn run_or_forecast(
     dry_run: bool,
     this_run: jobs::ThisRun,
 ) -> Result<Outcome> {
+    // What contradicts itself on the command line is wrong usage; a stored job is checked with its file and line.
+    if kind == jobs::Kind::Adhoc {
+        config::Entry::check(job)?;
+    }
+    this_run.check(job)?;
     if dry_run {
         return crate::forecast_output::run(ctx, async |control| {
             jobs::forecast_sync(&ctx.paths, job, kind, this_run, control).await
