@@ -207,6 +207,7 @@ fn a_check_stops_at_the_first_step_that_fails_and_says_what_to_do() {
     let (steps, hint) = check(&["--store", "other"]);
     assert_eq!(steps.last().unwrap(), "privileges failed");
     assert!(hint.contains("acl update /datastore/other") && hint.contains("DatastoreReader"), "{hint}");
+    assert!(hint.starts_with("there: backup-manager ") && hint.contains("also with --auth-id '"), "{hint}");
 
     let wrong = scene.target.path("wrong");
     fs::write(&wrong, "not-the-secret").unwrap();

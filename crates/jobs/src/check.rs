@@ -220,13 +220,15 @@ async fn talk(check: &mut RemoteCheck, remote: &Remote, stores: &[StoreName], no
     let ours = now();
     check.good(CheckStep::Login, format!("as {}", remote.auth_id()));
     check.good(CheckStep::Version, format!("{}.{}", version.version, version.release));
-    privileges(check, remote, stores).await;
+    // A stock server's command has another name.
+    let manager = if version.extensions.is_empty() { "proxmox-backup-manager" } else { "backup-manager" };
+    privileges(check, remote, stores, manager).await;
     if check.ok {
         clock(check, time, ours);
     }
 }
 
-async fn privileges(check: &mut RemoteCheck, remote: &Remote, stores: &[StoreName]) {
+async fn privileges(check: &mut RemoteCheck, remote: &Remote, stores: &[StoreName], manager: &str) {
     let step = CheckStep::Privileges;
     let who = remote.auth_id().to_string();
     let visible: Vec<StoreName> = match remote.datastores().await {
@@ -234,10 +236,15 @@ async fn privileges(check: &mut RemoteCheck, remote: &Remote, stores: &[StoreNam
         Err(error) => return check.fail_with(step, &error),
     };
     let grant = |store: &str| {
-        let own = if remote.auth_id().is_token() { "; the same for the user the token belongs to" } else { "" };
+        let user = match remote.auth_id() {
+            id if id.is_token() => {
+                format!("; a token may do no more than its user, so also with --auth-id '{}'", id.user())
+            }
+            _ => String::new(),
+        };
         Some(format!(
-            "there: backup-manager acl update /datastore/{store} ROLE --auth-id '{who}', ROLE being DatastoreReader to \
-             pull or DatastoreBackup to push{own}"
+            "there: {manager} acl update /datastore/{store} ROLE --auth-id '{who}', ROLE being DatastoreReader to pull \
+             or DatastoreBackup to push{user}"
         ))
     };
     if let Some(missing) = stores.iter().find(|store| !visible.contains(store)) {
