@@ -42,6 +42,12 @@ pub const MAX_PARSED_BODY: usize = 512 * 1024;
 /// HTTP/2 frame size both ends announce.
 pub const MAX_FRAME: u32 = 4 * 1024 * 1024;
 
+/// Largest HTTP/2 frame a client of ours takes, in bytes: a chunk of 4 MiB that does not compress, with its blob header.
+///
+/// What fits one frame arrives as one. In two frames it would wait for the first frames of all others on their way, and
+/// all of them would be incomplete, and lost, if the line broke then.
+pub const CLIENT_MAX_FRAME: u32 = MAX_FRAME + 4096;
+
 /// HTTP/2 header list size the server announces.
 pub const MAX_HEADER_LIST: u32 = 16384;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use api_types::protocol::{CLIENT_WINDOW, MAX_FRAME};
+use api_types::protocol::{CLIENT_MAX_FRAME, CLIENT_WINDOW};
 use bytes::Bytes;
 use http::{
     Request, Response, StatusCode, Uri,
@@ -109,7 +109,7 @@ impl Session {
         let handshake = http2::Builder::new(spawner.clone())
             .initial_stream_window_size(CLIENT_WINDOW)
             .initial_connection_window_size(CLIENT_WINDOW)
-            .max_frame_size(MAX_FRAME)
+            .max_frame_size(CLIENT_MAX_FRAME)
             .handshake(upgraded);
         let (sender, connection) = timeout(rest.timeouts.request, handshake)
             .await

@@ -8,12 +8,12 @@
 //!
 //! The socket is made by the process that runs the task and lies about as a file when that was killed; then nobody answers.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -199,7 +199,8 @@ impl Listener {
     /// # Errors
     /// The directory or the socket cannot be made.
     pub fn bind(dir: &Path, upid: &Upid) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        // Only the user and group of the service get as far as the socket.
+        DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
         let path = socket_path(dir, upid);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -160,6 +160,9 @@ impl Run<'_> {
             true => None,
             false => unmet(self.paths, self.job, &Surroundings::default()).await,
         };
+        // What somebody asked for is not the schedule's, whoever started the process.
+        let scheduled = self.this_run.scheduled && request.is_none();
+        let run = Run { this_run: ThisRun { scheduled, ..self.this_run }, ..*self };
         let log = match (&unmet, request) {
             (Some(unmet), None) => return Ok(RunEnd::Waiting(unmet.clone())),
             (Some(unmet), Some((_, log))) => {
@@ -174,8 +177,8 @@ impl Run<'_> {
         };
         let upid = log.upid().clone();
         let outcome = Outcome::begin(&states, self.job, &upid);
-        let (report, end) = self.task(&upid, Arc::new(self.journal(log)), keys).await;
-        outcome.end(&report, &end, self.this_run.scheduled, random());
+        let (report, end) = run.task(&upid, Arc::new(run.journal(log)), keys).await;
+        outcome.end(&report, &end, scheduled, random());
         drop(lock);
         Ok(RunEnd::Done(Box::new(report)))
     }

@@ -2,7 +2,6 @@
 
 use config::{ConfigDigest, ConfigError, Loaded, SyncDirection, SyncJobConfig, TransferMode};
 use formats::JobId;
-use jobs::JobStates;
 use serde_json::{Map, Value};
 
 use super::call::Call;

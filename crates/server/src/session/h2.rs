@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use api_types::Subdirectory;
-use api_types::protocol::{MAX_FRAME, MAX_HEADER_LIST, MAX_STREAMS};
+use api_types::protocol::{CLIENT_MAX_FRAME, MAX_FRAME, MAX_HEADER_LIST, MAX_STREAMS};
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::tracker::Executor;
 
 /// Bytes of one stream that wait in memory for the network.
-const SEND_BUFFER: usize = 4 * 1024 * 1024;
+const SEND_BUFFER: usize = CLIENT_MAX_FRAME as usize;
 
 /// One call of a session.
 pub(crate) struct SessionCall<S> {
