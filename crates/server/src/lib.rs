@@ -13,6 +13,7 @@ mod heartbeat;
 mod housekeeping;
 mod http;
 mod listener;
+mod metrics;
 mod options;
 mod redirect;
 mod rest;
@@ -49,6 +50,8 @@ pub struct Server {
     done: AllDone,
     tls: CurrentTls,
     heartbeat: Heartbeat,
+    paths: Paths,
+    metrics: Option<TcpListener>,
 }
 
 impl Server {
@@ -57,8 +60,15 @@ impl Server {
     /// # Errors
     /// When the secrets of tickets can be neither read nor made.
     pub fn new(paths: Paths, settings: Settings, tls: impl Into<CurrentTls>) -> Result<Self, config::ConfigError> {
-        let (state, done) = State::new(paths, settings)?;
-        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none() })
+        let (state, done) = State::new(paths.clone(), settings)?;
+        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none(), paths, metrics: None })
+    }
+
+    /// Shows metrics over plain HTTP to whoever connects to `listener`.
+    #[must_use]
+    pub fn with_metrics(mut self, listener: TcpListener) -> Self {
+        self.metrics = Some(listener);
+        self
     }
 
     /// Calls `beat` at every `interval` for as long as connections are accepted and somebody is there to serve them.
