@@ -50,7 +50,6 @@ pub struct Server {
     done: AllDone,
     tls: CurrentTls,
     heartbeat: Heartbeat,
-    paths: Paths,
     metrics: Option<TcpListener>,
 }
 
@@ -60,8 +59,8 @@ impl Server {
     /// # Errors
     /// When the secrets of tickets can be neither read nor made.
     pub fn new(paths: Paths, settings: Settings, tls: impl Into<CurrentTls>) -> Result<Self, config::ConfigError> {
-        let (state, done) = State::new(paths.clone(), settings)?;
-        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none(), paths, metrics: None })
+        let (state, done) = State::new(paths, settings)?;
+        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none(), metrics: None })
     }
 
     /// Shows metrics over plain HTTP to whoever connects to `listener`.

@@ -44,12 +44,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// None at present; a failing accept is logged and tried again.
 pub(crate) async fn serve(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let Server { state, done, tls, mut heartbeat, paths, metrics } = server;
+    let Server { state, done, tls, mut heartbeat, metrics } = server;
     let state = Arc::new(state);
     state.tracker.spawn(housekeeping::keep_house(Arc::clone(&state)));
     let connections = Connections::new(state.settings.max_connections);
     if let Some(listener) = metrics {
-        let metrics = Metrics::new(paths, Arc::clone(&state), connections.clone());
+        let metrics = Metrics::new(Arc::clone(&state), connections.clone());
         state.tracker.spawn(metrics::serve(listener, Arc::new(metrics)));
     }
     tokio::pin!(shutdown);

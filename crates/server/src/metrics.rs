@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::Paths;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -38,7 +37,6 @@ const CONNECTIONS: usize = 16;
 
 /// What answers are made of.
 pub(crate) struct Metrics {
-    paths: Paths,
     state: Arc<State>,
     connections: Connections,
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
@@ -50,8 +48,8 @@ struct Seen {
 }
 
 impl Metrics {
-    pub(crate) fn new(paths: Paths, state: Arc<State>, connections: Connections) -> Self {
-        Self { paths, state, connections, seen: Mutex::default() }
+    pub(crate) fn new(state: Arc<State>, connections: Connections) -> Self {
+        Self { state, connections, seen: Mutex::default() }
     }
 
     /// The whole text, as of now.
@@ -78,9 +76,9 @@ impl Metrics {
             return Arc::clone(seen);
         }
         let zone = jobs::host_zone(std::env::var("TZ").ok().as_deref()).zone;
-        let facts = survey(&self.paths, None, Look::Here, zone).await;
+        let facts = survey(&self.state.paths, None, Look::Here, zone).await;
         let facts = facts.inspect_err(|error| tracing::warn!(%error, "no metrics of jobs")).ok();
-        let paths = self.paths.clone();
+        let paths = self.state.paths.clone();
         let rooms = tokio::task::spawn_blocking(move || rooms(&paths)).await.unwrap_or_default();
         let seen = Arc::new(Seen { facts, rooms });
         *kept = Some((Instant::now(), Arc::clone(&seen)));

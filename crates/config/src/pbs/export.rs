@@ -82,7 +82,9 @@ pub fn export(paths: &Paths) -> Result<Export> {
     }
     let users = users::load(paths)?;
     if users.users.iter().any(|user| user.userid.realm() == "pbs") {
-        export.to_do.push("set the passwords of users: proxmox-backup-manager user update USERID --password".to_owned());
+        export
+            .to_do
+            .push("set the passwords of users: proxmox-backup-manager user update USERID --password".to_owned());
     }
     if !users.tokens.is_empty() {
         export.to_do.push("issue the secrets of API tokens anew: delete and generate them".to_owned());

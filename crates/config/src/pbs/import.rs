@@ -133,7 +133,7 @@ impl Import<'_> {
             (Ok(()), false) => format!("{path} is no datastore (yet): mount it, or it stays unusable"),
             (Ok(()), true) => return,
         };
-        self.report.to_do(format!("datastore {}: {reason}", store.name));
+        self.report.remind(format!("datastore {}: {reason}", store.name));
     }
 
     fn remotes(&mut self) -> Result<()> {
@@ -145,7 +145,7 @@ impl Import<'_> {
             let taken = self.take(name, section, exists, |_, _| {}, remotes::create);
             if taken.is_some_and(|remote: RemoteConfig| remote.use_node_proxy == Some(true)) && !has_proxy {
                 let conf = self.paths.server_conf();
-                self.report.to_do(format!("set `[node] http-proxy` in {}: remotes use it", conf.display()));
+                self.report.remind(format!("set `[node] http-proxy` in {}: remotes use it", conf.display()));
             }
         }
         Ok(())
@@ -163,7 +163,7 @@ impl Import<'_> {
                 if let Some(TokenConfig { tokenid, .. }) = taken {
                     let id = tokenid.to_string();
                     let (user, token) = id.split_once('!').unwrap_or((&id, ""));
-                    self.report.to_do(format!(
+                    self.report.remind(format!(
                         "API token {tokenid} has no secret yet: user generate-token {user} {token} --regenerate"
                     ));
                 }
@@ -178,21 +178,28 @@ impl Import<'_> {
         let taken = if is_root {
             // The superuser is always here; its mail address is what can be wanted of it.
             let untouched = here.users.iter().any(|user| user.userid.is_root() && user.email.is_none());
-            self.take(name, section, !untouched, |_, _| {}, |paths, entry: &UserConfig| {
-                users::update(paths, &entry.userid, None, |root| {
-                    root.clone_from(entry);
-                    Ok(())
-                })
-            })
+            self.take(
+                name,
+                section,
+                !untouched,
+                |_, _| {},
+                |paths, entry: &UserConfig| {
+                    users::update(paths, &entry.userid, None, |root| {
+                        root.clone_from(entry);
+                        Ok(())
+                    })
+                },
+            )
         } else {
             self.take(name, section, exists, |_, _| {}, |paths, entry: &UserConfig| users::create(paths, entry, None))
         };
         match taken {
             Some(user) if user.userid.realm() == "pbs" => {
-                self.report.to_do(format!("user {0} has no password yet: user passwd {0}", user.userid));
+                self.report.remind(format!("user {0} has no password yet: user passwd {0}", user.userid));
             }
             Some(user) if !is_root => {
-                self.report.to_do(format!("user {} has no password here (realm pbs only): use API tokens", user.userid));
+                self.report
+                    .remind(format!("user {} has no password here (realm pbs only): use API tokens", user.userid));
             }
             _ => {}
         }
@@ -264,6 +271,11 @@ impl Import<'_> {
                         section.unset(key);
                     }
                 }
+                let bad = section.get("schedule").and_then(|text| text.parse::<calendar::Schedule>().err());
+                if let Some(error) = bad {
+                    notes.push(format!("`schedule` is left out, the job starts by hand only: {error}"));
+                    section.unset("schedule");
+                }
                 if disable {
                     section.set("disable", "true");
                 }
@@ -274,7 +286,7 @@ impl Import<'_> {
             }
         }
         if any {
-            self.report.to_do("remove the schedules of these jobs at the old server, or both run them");
+            self.report.remind("remove the schedules of these jobs at the old server, or both run them");
         }
         Ok(())
     }
@@ -311,7 +323,7 @@ impl Import<'_> {
             self.report.add(name, "", Fate::Skipped, vec![about.to_owned()]);
         }
         if self.from.join("proxy.pem").exists() {
-            self.report.to_do(
+            self.report.remind(
                 "this server has a certificate of its own: tell clients its fingerprint (cert info), or set `[server] \
                  certificate` and `key` to copies of the old one",
             );
@@ -320,7 +332,7 @@ impl Import<'_> {
     }
 }
 
-const DATASTORE_WITHOUT_EFFECT: [&str; 13] = [
+const DATASTORE_WITHOUT_EFFECT: [&str; 12] = [
     "gc-schedule",
     "gc-on-unmount",
     "prune-schedule",
@@ -333,7 +345,6 @@ const DATASTORE_WITHOUT_EFFECT: [&str; 13] = [
     "notification-mode",
     "notification-thresholds",
     "counter-reset-schedule",
-    "gc-cache-capacity",
 ];
 
 const JOB_WITHOUT_EFFECT: [&str; 2] = ["run-on-mount", "unmount-on-done"];

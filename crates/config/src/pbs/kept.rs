@@ -6,7 +6,10 @@ use std::path::Path;
 pub(super) const FILES: [(&str, &str); 3] = [
     ("prune.cfg", "prune jobs, which are not run here"),
     ("verification.cfg", "verify jobs, which are not run here"),
-    ("traffic-control.cfg", "rates by network, which are not kept here; jobs have `rate-in`, `rate-out`, `rate-schedule`"),
+    (
+        "traffic-control.cfg",
+        "rates by network, which are not kept here; jobs have `rate-in`, `rate-out`, `rate-schedule`",
+    ),
 ];
 
 /// Other files that a stock server may have, and why they are left where they are.

@@ -57,7 +57,7 @@ impl Imported {
         self.entries.push(Line { file, entry: entry.to_string(), fate, notes });
     }
 
-    fn to_do(&mut self, what: impl Into<String>) {
+    fn remind(&mut self, what: impl Into<String>) {
         let what = what.into();
         if !self.to_do.contains(&what) {
             self.to_do.push(what);

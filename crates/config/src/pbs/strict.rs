@@ -52,10 +52,8 @@ pub fn check_strictly(name: &str, text: &str) -> Result<(), StrictError> {
 }
 
 fn header<'a>(schema: &'a FileSchema, line: &str) -> Result<Open<'a>, String> {
-    let (kind, id) = line
-        .split_once(':')
-        .filter(|_| line.starts_with(char::is_alphabetic))
-        .ok_or("a section header is expected")?;
+    let (kind, id) =
+        line.split_once(':').filter(|_| line.starts_with(char::is_alphabetic)).ok_or("a section header is expected")?;
     let (kind, id) = (kind.trim(), id.trim());
     let known = schema.kinds.iter().find(|known| known.kind == kind);
     let kind = known.ok_or_else(|| format!("unknown section type `{kind}`"))?;
@@ -101,7 +99,7 @@ mod tests {
     fn every_line_that_a_stock_server_refuses_is_refused() {
         assert_eq!(refused(""), "taken");
         assert_eq!(refused(GOOD), "taken");
-        assert_eq!(refused(&format!("\n{GOOD}\n \nsync:two\n remote-store m\n\u{a0}store tank\n\tns \n")), "taken");
+        assert_eq!(refused(&format!("\n{GOOD}\n \nsync:two\n remote-store main\n\u{a0}store tank\n\tns \n")), "taken");
         for (text, reason) in [
             (format!("# note\n{GOOD}"), "line 1: a section header is expected"),
             (format!("; note\n{GOOD}"), "line 1: a section header is expected"),
@@ -155,7 +153,8 @@ mod tests {
             ("comment \u{7}", false),
             ("active-encryption-key k", false),
         ] {
-            assert_eq!(refused(&format!("{GOOD}\t{line}\n")) == "taken", fits, "{line}: {}", refused(GOOD));
+            let said = refused(&format!("{GOOD}\t{line}\n"));
+            assert_eq!(said == "taken", fits, "{line}: {said}");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Looks at what there is of every job: state, running tasks, and the snapshots at its target.
 
-use calendar::Schedule;
 use chrono_tz::Tz;
 use config::check::{Finding, Severity};
 use config::{ConfigError, Paths, SyncDirection, SyncJobConfig};
 use formats::{AuthId, GroupId, JobId, Namespace, VerifyResult};
 use futures_util::{StreamExt as _, stream};
 use replication::{GroupInfo, Inventoried, LocalSource, RemoteSource, SnapshotInfo};
-use serde::Deserialize;
 use tasks::{TaskStatus, TaskStore};
 
 use super::{Copies, Facts, GroupCopies, JobFacts};
@@ -26,15 +24,6 @@ pub enum Look {
     Everywhere,
     /// At datastores of this host alone.
     Here,
-}
-
-/// What runs keep of themselves, as far as it is needed here.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-struct Kept {
-    failures: u32,
-    retry_at: Option<i64>,
-    last_good: Option<i64>,
 }
 
 /// Looks at every job, or at `only` one. `zone` is that of the host, in which schedules are meant.
@@ -69,14 +58,13 @@ pub async fn survey(paths: &Paths, only: Option<&JobId>, look: Look, zone: Tz) -
 fn look_at(paths: &Paths, config: SyncJobConfig, copies: Copies, zone: Tz) -> JobFacts {
     let states = JobStates::new(paths);
     let state = told(states.load(&config.id)).flatten();
-    let kept: Kept = told(states.load_as(&config.id, "more.json")).flatten().unwrap_or_default();
+    let kept = told(states.attempts(&config.id)).unwrap_or_default();
     let record = told(states.record(&config.id)).flatten();
     let running = match &state {
         Some(JobState::Started { upid }) => matches!(TaskStore::new(paths).status(upid), Ok(Some(TaskStatus::Running))),
         _ => false,
     };
-    let schedule = config.schedule.as_ref().and_then(|text| text.parse::<Schedule>().ok());
-    let due = schedule.filter(|_| config.is_enabled()).and_then(|schedule| {
+    let due = config.schedule.as_ref().filter(|_| config.is_enabled()).and_then(|schedule| {
         let last = state.as_ref().and_then(JobState::reference)?;
         schedule.next_after(last, zone)
     });

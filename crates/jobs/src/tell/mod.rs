@@ -12,14 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use config::datastores::NotifyLevel;
 use config::{ConfigError, NotifyConf, NotifyOn, Paths, ServerConf, SyncJobConfig};
-use formats::Upid;
 use notify::{Letter, NotifyError};
 
 use self::decide::{Event, due};
 use self::words::Words;
 use crate::record::RunRecord;
 use crate::report::JobReport;
-use crate::state::JobStates;
+use crate::state::{JobState, JobStates};
 use crate::sync::chain;
 use crate::zone::host_zone;
 
@@ -30,9 +29,15 @@ pub async fn run_ended(paths: &Paths, job: &SyncJobConfig, report: &JobReport, n
     tell(paths, job, now, |before| before.after(report, now)).await
 }
 
-/// The same for a run that died and was found at `now`.
-pub async fn run_died(paths: &Paths, job: &SyncJobConfig, upid: &Upid, now: i64) -> Vec<String> {
-    tell(paths, job, now, |before| before.after_death(upid, now)).await
+/// The same for a last run that died before it could tell, and was found at `now`; nothing where there is none.
+pub async fn of_death(paths: &Paths, job: &SyncJobConfig, now: i64) -> Vec<String> {
+    let states = JobStates::new(paths);
+    let Ok(Some(JobState::Finished { upid, state, .. })) = states.load(&job.id) else { return Vec::new() };
+    let record = states.record(&job.id).unwrap_or_default().unwrap_or_default();
+    if state.is_good() || record.upid.as_ref() == Some(&upid) {
+        return Vec::new();
+    }
+    tell(paths, job, now, |before| before.after_death(&upid, now)).await
 }
 
 async fn tell(

@@ -127,7 +127,8 @@ impl Command {
     /// hands over, and starting units.
     pub(crate) fn keeps_root(&self) -> bool {
         match self {
-            Self::Datastore(datastore::Command::Create(_)) => true,
+            // The latter writes wherever the caller may.
+            Self::Datastore(datastore::Command::Create(_)) | Self::Config(config::Command::Export(_)) => true,
             Self::Scheduler(command) => command.keeps_root(),
             _ => false,
         }
