@@ -169,6 +169,25 @@ pub enum MaintenanceType {
     S3Refresh,
 }
 
+/// The part of a datastore's `notify` that is about sync jobs; the others are about tasks that are not run here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Notify {
+    sync: Option<NotifyLevel>,
+}
+
+/// Which ends of a task are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotifyLevel {
+    /// Every one.
+    Always,
+    /// None.
+    Never,
+    /// Failures.
+    Error,
+}
+
 /// The `backend` of a datastore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -238,6 +257,11 @@ impl DatastoreConfig {
         let read = parse::<Maintenance>(text, Some("type")).map_err(invalid)?;
         rules::text(read.message.as_deref(), 0, 64).map_err(invalid)?;
         Ok(Some(read))
+    }
+
+    /// Which ends of sync jobs are told, if the datastore says anything about that.
+    pub fn notify_of_sync(&self) -> Option<NotifyLevel> {
+        PropertyString::parse(self.notify.as_deref()?, None).ok()?.read::<Notify>().ok()?.value.sync
     }
 
     /// The backend; without one it is the file system.

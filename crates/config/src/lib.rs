@@ -20,6 +20,7 @@ mod hashes;
 pub mod keys;
 mod notify;
 mod paths;
+pub mod pbs;
 mod rate_schedule;
 pub mod remotes;
 mod run_condition;

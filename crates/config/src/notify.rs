@@ -85,6 +85,20 @@ impl Default for NotifyConf {
 }
 
 impl NotifyConf {
+    /// The keys of the section.
+    pub const KEYS: [&str; 10] = [
+        "mail-to",
+        "mail-from",
+        "sendmail",
+        "smtp",
+        "smtp-tls",
+        "smtp-user",
+        "smtp-password",
+        "webhook",
+        "webhook-header",
+        "on",
+    ];
+
     /// Whether the file must be kept to its owner for the sake of these settings; the URL of a webhook is its password.
     pub(crate) fn holds_secrets(&self) -> bool {
         !self.webhooks.is_empty()
@@ -105,6 +119,9 @@ pub(crate) struct Builder {
 impl Builder {
     /// Takes one value; says whether the key is known.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        if !NotifyConf::KEYS.contains(&key) {
+            return Ok(false);
+        }
         match key {
             "mail-to" => self.conf.mail_to = list(value).map(mail_address).collect::<Result<_, _>>()?,
             "mail-from" => self.conf.mail_from = Some(mail_address(value)?),

@@ -129,7 +129,7 @@ impl Entry for RemoteConfig {
 }
 
 /// A DNS name (labels of letters, digits and inner hyphens), IPv4 or plain IPv6.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

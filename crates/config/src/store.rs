@@ -358,7 +358,7 @@ fn verify<T: Entry>(entry: &T) -> Result<()> {
 }
 
 /// The typed section, with line and key of every property it has no field for.
-fn read_section<T: Entry>(section: &Section) -> Result<(T, Vec<(usize, String)>), ReadError> {
+pub(crate) fn read_section<T: Entry>(section: &Section) -> Result<(T, Vec<(usize, String)>), ReadError> {
     let read = section.read::<T>(T::ID_KEY)?;
     read.value.check_properties().map_err(|(key, reason)| ReadError {
         line: section.line_of(key),

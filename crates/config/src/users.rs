@@ -364,6 +364,25 @@ pub fn generate_token(paths: &Paths, entry: &TokenConfig, expected: Option<&Conf
     })
 }
 
+/// Adds an API token without a secret: nobody can use it until it is given one.
+///
+/// # Errors
+/// The user is missing, the token exists, or a value does not fit.
+pub(crate) fn add_token(paths: &Paths, entry: &TokenConfig) -> Result<()> {
+    let file = file(paths);
+    file.edit(None, |document| {
+        let user = entry.tokenid.user();
+        if !user.is_root() {
+            file.get::<UserConfig>(document, user.as_str())?;
+        }
+        file.create(document, entry)?;
+        // A secret of a token of the same name that was removed halfway.
+        token_secrets(paths).edit(|hashes| {
+            hashes.remove(&entry.tokenid.to_string());
+        })
+    })
+}
+
 /// Gives an existing token a new secret; the old one is void.
 ///
 /// # Errors

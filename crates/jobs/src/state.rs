@@ -169,7 +169,7 @@ impl JobStates {
     /// # Errors
     /// A file of it cannot be removed.
     pub fn forget(&self, id: &JobId) -> Result<(), ConfigError> {
-        for suffix in ["json", "more.json"] {
+        for suffix in ["json", "more.json", "last.json"] {
             let path = self.path(id, suffix);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -13,6 +13,8 @@ pub(crate) enum Outcome {
     Failed,
     /// The command line makes no sense.
     Usage,
+    /// Whatever another program that calls this one expects.
+    Code(u8),
 }
 
 impl Outcome {
@@ -23,6 +25,7 @@ impl Outcome {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Warnings => 3,
+            Self::Code(code) => code,
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct Report {
     pub snapshots_skipped: u64,
     /// Snapshots removed at the target, those of removed groups included.
     pub snapshots_removed: u64,
+    /// Snapshots that would have been removed, had the deletion brake not held.
+    pub removals_held: u64,
     /// Groups removed at the target.
     pub groups_removed: u64,
     /// Namespaces removed at the target.
@@ -137,6 +139,7 @@ impl Report {
         self.groups_updated += part.groups_updated;
         self.snapshots_skipped += part.snapshots_skipped;
         self.snapshots_removed += part.snapshots_removed;
+        self.removals_held += part.removals_held;
         self.groups_removed += part.groups_removed;
         self.namespaces_removed += part.namespaces_removed;
         self.groups_matched += part.groups_matched;

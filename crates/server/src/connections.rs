@@ -108,6 +108,11 @@ impl Connections {
         Self { open: Arc::default(), next: Arc::default(), max }
     }
 
+    /// How many there are.
+    pub(crate) fn open(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Admits a connection. At the cap the one idle for longest is told to go; `None` when none is idle.
     pub(crate) fn admit(&self) -> Option<Admission> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

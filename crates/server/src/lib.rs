@@ -13,6 +13,7 @@ mod heartbeat;
 mod housekeeping;
 mod http;
 mod listener;
+mod metrics;
 mod options;
 mod redirect;
 mod rest;
@@ -49,6 +50,7 @@ pub struct Server {
     done: AllDone,
     tls: CurrentTls,
     heartbeat: Heartbeat,
+    metrics: Option<TcpListener>,
 }
 
 impl Server {
@@ -58,7 +60,14 @@ impl Server {
     /// When the secrets of tickets can be neither read nor made.
     pub fn new(paths: Paths, settings: Settings, tls: impl Into<CurrentTls>) -> Result<Self, config::ConfigError> {
         let (state, done) = State::new(paths, settings)?;
-        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none() })
+        Ok(Self { state, done, tls: tls.into(), heartbeat: Heartbeat::none(), metrics: None })
+    }
+
+    /// Shows metrics over plain HTTP to whoever connects to `listener`.
+    #[must_use]
+    pub fn with_metrics(mut self, listener: TcpListener) -> Self {
+        self.metrics = Some(listener);
+        self
     }
 
     /// Calls `beat` at every `interval` for as long as connections are accepted and somebody is there to serve them.

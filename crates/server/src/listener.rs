@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Server;
 use crate::connections::{Admission, Connections, Watched};
 use crate::housekeeping;
+use crate::metrics::{self, Metrics};
 use crate::redirect;
 use crate::rest::service;
 use crate::state::State;
@@ -43,10 +44,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// None at present; a failing accept is logged and tried again.
 pub(crate) async fn serve(listener: TcpListener, server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let Server { state, done, tls, mut heartbeat } = server;
+    let Server { state, done, tls, mut heartbeat, metrics } = server;
     let state = Arc::new(state);
     state.tracker.spawn(housekeeping::keep_house(Arc::clone(&state)));
     let connections = Connections::new(state.settings.max_connections);
+    if let Some(listener) = metrics {
+        let metrics = Metrics::new(Arc::clone(&state), connections.clone());
+        state.tracker.spawn(metrics::serve(listener, Arc::new(metrics)));
+    }
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {

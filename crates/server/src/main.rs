@@ -51,6 +51,11 @@ fn main() -> anyhow::Result<()> {
         if let Some(interval) = service_manager::heartbeat() {
             server = server.with_heartbeat(interval, service_manager::alive);
         }
+        if let Some(address) = conf.metrics {
+            let listener =
+                TcpListener::bind(address).await.with_context(|| format!("cannot show metrics on {address}"))?;
+            server = server.with_metrics(listener);
+        }
         let listener = listener(options.listen.unwrap_or(conf.listen)).await?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -41,7 +41,8 @@ fn terms(page: &str, first: &str, end: &str) -> BTreeSet<String> {
 fn server_keys() -> BTreeSet<String> {
     let source = fs::read_to_string(repository("crates/config/src/server_conf.rs")).unwrap();
     let patterns = source.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split_once("\") =>"));
-    patterns.map(|(pair, _)| pair.split_once("\", \"").unwrap().1.to_owned()).collect()
+    let single = patterns.map(|(pair, _)| pair.split_once("\", \"").unwrap().1.to_owned());
+    single.chain(config::NotifyConf::KEYS.map(str::to_owned)).collect()
 }
 
 #[test]

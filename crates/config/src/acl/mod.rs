@@ -88,6 +88,15 @@ pub fn update(paths: &Paths, change: &AclChange, expected: Option<&ConfigDigest>
     })
 }
 
+/// Gives many roles at once: path, identity, role, and whether it reaches below the path.
+pub(crate) fn grant_all(paths: &Paths, new: &[(AclPath, AuthId, Role, bool)]) -> Result<()> {
+    edit(paths, None, |acl| {
+        for (path, auth_id, role, propagate) in new.iter().filter(|(_, auth_id, ..)| !auth_id.is_root()) {
+            acl.grant(path, auth_id, *role, *propagate);
+        }
+    })
+}
+
 pub(crate) fn remove_user(paths: &Paths, user: &UserId) -> Result<()> {
     edit(paths, None, |acl| acl.remove_user(user))
 }

@@ -43,6 +43,7 @@ use crate::relay::{self, Relay};
 use crate::report::JobReport;
 use crate::state::JobStates;
 use crate::sync::{self, Keys, Kind, ThisRun, attempt, never_started, open, settled};
+use crate::tell;
 
 /// Who starts a run: steers it and watches it.
 #[derive(Clone)]
@@ -152,6 +153,9 @@ impl Run<'_> {
             }
             Err(error) => tracing::warn!(error = crate::chain(&error), "the last run of job '{id}' is forgotten"),
         }
+        for warning in tell::of_death(self.paths, self.job, now()).await {
+            tracing::warn!("{warning}");
+        }
         let request = tasks.take_request(id).unwrap_or_else(|error| {
             tracing::warn!(error = crate::chain(&error), "a request for a run of job '{id}' is left alone");
             None
@@ -206,6 +210,10 @@ impl Run<'_> {
         journal.closing(&report);
         if report.report.errors.is_empty() && self.kind == Kind::Stored {
             journal.info(format!("sync job '{}' end", self.job.id));
+        }
+        if self.kind == Kind::Stored {
+            let untold = tell::run_ended(self.paths, self.job, &report, now()).await;
+            untold.into_iter().for_each(|warning| journal.warn(warning));
         }
         let end = journal.finish(outcome::task_end(&report.report));
         (report, end)

@@ -5,12 +5,11 @@ use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 use chrono_tz::Tz;
-use config::{Paths, ServerConf, SyncJobConfig};
+use config::{Paths, ServerConf, SyncJobConfig, circles};
 use formats::{JobId, Upid};
 use futures_util::future::join_all;
 use tasks::{RunRequest, TaskStatus, TaskStore};
 
-use super::chain::circles;
 use super::due::{Conditions, Decision, JobFacts, Verdict, Wait, decide, trouble_with_leader};
 use super::error::SchedulerError;
 use super::memory::Memory;

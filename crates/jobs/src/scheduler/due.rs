@@ -12,10 +12,9 @@ use std::fmt;
 
 use calendar::{Schedule, TimeSpan, When};
 use chrono_tz::Tz;
-use config::SyncJobConfig;
+use config::{SyncJobConfig, circles};
 use formats::JobId;
 
-use super::chain::circles;
 use super::memory::Memory;
 use crate::state::JobState;
 

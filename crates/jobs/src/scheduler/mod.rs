@@ -4,7 +4,6 @@
 //! starts what is due. No state is in memory: any number of ticks in any number of processes come to the same.
 
 mod agenda;
-mod chain;
 mod due;
 mod error;
 mod memory;
@@ -15,7 +14,6 @@ mod tests;
 mod tick;
 
 pub use agenda::{Agenda, BrokenJob};
-pub use chain::circles;
 pub use due::{Conditions, Decision, JobFacts, Reason, Verdict, Wait, decide};
 pub use error::SchedulerError;
 pub use memory::Memory;

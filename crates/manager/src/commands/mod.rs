@@ -13,7 +13,9 @@ pub(crate) mod config;
 pub(crate) mod datastore;
 pub(crate) mod encryption_key;
 pub(crate) mod group;
+pub(crate) mod health;
 pub(crate) mod job;
+pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -42,6 +44,10 @@ pub(crate) enum Command {
     /// Look at and steer runs that are under way
     #[command(subcommand)]
     Job(job::Command),
+    /// Tell whether every job does what it is for: the age of its copies against its objective
+    Health(health::Args),
+    /// Print metrics of jobs and datastores for Prometheus
+    Metrics(metrics::Args),
     /// Look at the schedules of jobs
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -96,6 +102,8 @@ impl Command {
             Self::Remote(command) => command.run(ctx),
             Self::SyncJob(command) => command.run(ctx),
             Self::Job(command) => command.run(ctx),
+            Self::Health(args) => args.run(ctx),
+            Self::Metrics(args) => args.run(ctx),
             Self::Schedule(command) => command.run(ctx),
             Self::Scheduler(command) => command.run(ctx),
             Self::Task(command) => command.run(ctx),
@@ -119,7 +127,8 @@ impl Command {
     /// hands over, and starting units.
     pub(crate) fn keeps_root(&self) -> bool {
         match self {
-            Self::Datastore(datastore::Command::Create(_)) => true,
+            // The latter writes wherever the caller may.
+            Self::Datastore(datastore::Command::Create(_)) | Self::Config(config::Command::Export(_)) => true,
             Self::Scheduler(command) => command.keeps_root(),
             _ => false,
         }

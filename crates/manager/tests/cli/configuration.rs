@@ -27,3 +27,32 @@ fn a_configuration_is_checked_with_file_line_and_exit_code() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stdout.contains("fatal: ") && said.stdout.contains("backup-server.conf:2: `[server] listen`"));
 }
+
+#[test]
+fn a_stock_servers_configuration_is_taken_over_and_given_back() {
+    let host = Host::new();
+    let stock = host.path("etc/proxmox-backup");
+    fs::create_dir_all(&stock).unwrap();
+    let job = "sync: nightly\n\tremote office\n\tremote-store main\n\tremove-vanished true\n\tstore tank\n";
+    fs::write(stock.join("sync.cfg"), job).unwrap();
+    fs::write(stock.join("user.cfg"), "user: ann@pbs\n\ntoken: ann@pbs!nas\n").unwrap();
+    let from = stock.to_str().unwrap();
+
+    let dry = host.json(&["config", "import", "--from", from, "--dry-run"]);
+    assert!(!host.paths().etc().exists(), "nothing changes");
+    let done = host.json(&["config", "import", "--from", from]);
+    assert_eq!(dry, done);
+    assert_eq!(done["entries"][2]["entry"], "nightly");
+    assert_eq!(host.json(&["sync-job", "show", "nightly"])["remote-store"], "main");
+    let again = host.ok(&["config", "import", "--from", from]);
+    assert!(again.contains("exists") && !again.contains("Left to do"), "{again}");
+
+    host.ok(&["user", "generate-token", "ann@pbs", "nas", "--regenerate"]);
+    host.ok(&["sync-job", "update", "nightly", "--max-removals", "10%"]);
+    let out = host.path("out");
+    let said = host.run(&["config", "export", "--pbs", out.to_str().unwrap()]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.stdout.contains("max-removals") && said.stdout.contains("removes any number"), "{said:?}");
+    assert_eq!(fs::read_to_string(out.join("sync.cfg")).unwrap(), job);
+    assert_eq!(host.run(&["config", "export", "--pbs", out.to_str().unwrap()]).code, 1, "nothing is overwritten");
+}

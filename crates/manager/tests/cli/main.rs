@@ -7,6 +7,7 @@ mod completion;
 mod configuration;
 mod host;
 mod keys;
+mod monitoring;
 mod relay;
 mod rules;
 mod schedule;

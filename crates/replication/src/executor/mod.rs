@@ -175,6 +175,7 @@ fn opening_report(plan: &Plan) -> Report {
     let skipped = plan.steps().filter(|step| matches!(step.action, Action::Skip(_))).count() as u64;
     Report {
         snapshots_skipped: skipped,
+        removals_held: plan.brake.as_ref().map_or(0, |brake| brake.removals),
         groups_matched: plan.namespaces.iter().map(|entry| entry.matched as u64).sum(),
         groups_total: plan.namespaces.iter().map(|entry| entry.total as u64).sum(),
         errors: plan.errors.clone(),

@@ -8,6 +8,7 @@ mod fingerprint;
 mod golden_answers;
 mod heartbeat;
 mod known_chunks;
+mod metrics;
 mod permissions;
 mod sessions;
 mod shipped_unit;

@@ -188,18 +188,6 @@ fn a_reload_gives_new_connections_the_new_certificate_and_leaves_running_ones_al
 }
 
 #[test]
-fn the_configuration_is_checked_before_the_daemon_starts_and_warnings_do_not_stop_it() {
-    let unit = Unit::shipped();
-    let check = unit.one("ExecStartPre").replace("$$", "$");
-    assert!(check.contains("/usr/bin/backup-manager config check"), "{check}");
-
-    for (code, starts) in [(0, true), (1, false), (2, false), (3, true)] {
-        let bin = tempfile::tempdir().unwrap();
-        let stand_in = bin.path().join("backup-manager");
-        fs::write(&stand_in, format!("#!/bin/sh\nexit {code}\n")).unwrap();
-        fs::set_permissions(&stand_in, PermissionsExt::from_mode(0o755)).unwrap();
-        let command = check.replace("/usr/bin/backup-manager", &stand_in.display().to_string());
-        let status = Command::new("/bin/sh").arg("-c").arg(&command).status().unwrap();
-        assert_eq!(status.success(), starts, "exit code {code}");
-    }
+fn the_configuration_is_checked_before_the_daemon_starts_and_a_broken_job_does_not_stop_it() {
+    assert_eq!(Unit::shipped().one("ExecStartPre"), "/usr/bin/backup-manager config check --start");
 }

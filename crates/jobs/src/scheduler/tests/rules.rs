@@ -1,7 +1,7 @@
 //! One row per rule.
 
-use super::super::circles;
 use super::*;
+use config::circles;
 
 /// Checks what is decided about job `j` with these properties, whose last run started at 06-01 02:30, after `change`.
 fn check(properties: &str, change: impl FnOnce(&mut JobFacts), now: &str, expected: &str) {

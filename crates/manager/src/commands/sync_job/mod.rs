@@ -56,7 +56,7 @@ impl Command {
 }
 
 /// The job of this name; an error that names the jobs there are.
-fn known(ctx: &Context, id: &JobId) -> Result<SyncJobConfig> {
+pub(crate) fn known(ctx: &Context, id: &JobId) -> Result<SyncJobConfig> {
     let jobs = config::sync_jobs::load(&ctx.paths)?;
     if let Some(job) = jobs.find(id) {
         return Ok(job.clone());
