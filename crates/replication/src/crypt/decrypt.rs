@@ -139,7 +139,8 @@ impl Target for DecryptingTarget {
     }
 
     fn wants_pairs(&self) -> bool {
-        true
+        // One that is not read from has nothing to show.
+        self.inner.shares_chunks()
     }
 
     async fn pair(&self, namespace: &Namespace, source: &dyn OpenSnapshot) -> Result<(), EndError> {
