@@ -76,11 +76,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
 
 /// Whether the command line itself is at fault: a value that does not fit its property, a text that is no schedule.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
-    let config = match error.downcast_ref::<JobError>() {
-        Some(JobError::Config(config)) => Some(config),
-        _ => error.downcast_ref::<ConfigError>(),
-    };
-    matches!(config, Some(ConfigError::Invalid { .. })) || error.is::<BadSchedule>()
+    matches!(error.downcast_ref::<ConfigError>(), Some(ConfigError::Invalid { .. })) || error.is::<BadSchedule>()
 }
 
 /// The first piece of advice found on the way down the chain.
