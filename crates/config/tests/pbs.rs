@@ -197,8 +197,13 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
     let files = [
         ("user.cfg", "user: ann@pbs\n\ntoken: ann@pbs!nas\n"),
         ("acl.cfg", "acl:1:/:ann@pbs:Audit\n"),
-        ("sync.cfg", "sync: nightly\n\tremote office\n\tremote-store main\n\tstore tank\n"),
+        (
+            "sync.cfg",
+            "sync: nightly\n\tremote office\n\tremote-store main\n\tstore tank\n\n\
+             sync: coded\n\tassociated-key lost\n\tremote office\n\tremote-store main\n\tstore tank\n",
+        ),
         ("prune.cfg", "prune: daily\n\tschedule daily\n\tstore tank\n"),
+        ("datastore.cfg", "datastore: s3s\n\tbackend s3,client=a,bucket=b\n\tpath /x\n\ndatastore: two\n\tpath /x/y\n"),
     ];
     let root = Root::new();
     let from = stock(&root, &files);
@@ -307,7 +312,9 @@ fn what_was_taken_over_goes_back_as_it_came() {
         fs::create_dir_all(root.paths.etc()).unwrap();
         fs::write(root.paths.etc().join(name), fixture(&format!("pbs-all.{name}"))).unwrap();
     }
-    encryption_keys::add(&root.paths, &n("key"), &CryptKey::from_bytes([7; 32]), None, 5, 6).unwrap();
+    for id in ["key1", "old1", "old2"] {
+        encryption_keys::add(&root.paths, &n(id), &CryptKey::from_bytes([7; 32]), None, 5, 6).unwrap();
+    }
     fs::write(root.paths.etc().join("prune.cfg"), "prune: daily\n\tschedule daily\n\tstore tank\n").unwrap();
     let dir = root.dir.path().join("out");
 
@@ -316,8 +323,8 @@ fn what_was_taken_over_goes_back_as_it_came() {
 
     assert_eq!(made.left_out, []);
     let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("remote.cfg"), mode("sync.cfg"), mode("encryption-keys/key.enc")), (0o600, 0o640, 0o640));
-    assert!(text(&dir.join("encryption-keys.cfg")).contains("\tpath /etc/proxmox-backup/encryption-keys/key.enc\n"));
+    assert_eq!((mode("remote.cfg"), mode("sync.cfg"), mode("encryption-keys/key1.enc")), (0o600, 0o640, 0o640));
+    assert!(text(&dir.join("encryption-keys.cfg")).contains("\tpath /etc/proxmox-backup/encryption-keys/key1.enc\n"));
     assert_eq!(text(&dir.join("prune.cfg")), "prune: daily\n\tschedule daily\n\tstore tank\n");
     // Only the root namespace, which is said by leaving it out, is written otherwise.
     let canonical = |name: &str| fixture(&format!("pbs-all.{name}")).replace("\tns \n", "");

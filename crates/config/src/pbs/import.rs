@@ -1,9 +1,9 @@
 //! Takes over the configuration of a stock server, entry by entry. What is here already stays as it is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use formats::{AuthId, KeyFile};
+use formats::{AuthId, CryptKey, KeyFile};
 use section_config::{Section, SectionConfig};
 
 use super::{Fate, Imported, kept};
@@ -40,7 +40,7 @@ pub struct ImportOptions {
 /// The directory, or a file of ours, cannot be read.
 pub fn import(paths: &Paths, from: &Path, options: ImportOptions) -> Result<Imported> {
     fs::read_dir(from).map_err(ConfigError::io("read", from))?;
-    let mut import = Import { paths, from, options, report: Imported::default() };
+    let mut import = Import { paths, from, options, report: Imported::default(), keys: Vec::new() };
     import.datastores()?;
     import.remotes()?;
     import.users()?;
@@ -56,6 +56,8 @@ struct Import<'a> {
     from: &'a Path,
     options: ImportOptions,
     report: Imported,
+    /// The encryption keys that are here, or will be.
+    keys: Vec<String>,
 }
 
 impl Import<'_> {
@@ -69,7 +71,8 @@ impl Import<'_> {
         Ok(document)
     }
 
-    /// Takes one entry over: `exists` says whether one of its name is here, `create` adds it.
+    /// Takes one entry over: `exists` says whether one of its name is here, `create` adds it, or only looks whether it
+    /// could with a dry run.
     ///
     /// Properties that contradict others here are left out and told, one by one.
     fn take<T: Entry>(
@@ -78,7 +81,7 @@ impl Import<'_> {
         section: &Section,
         exists: bool,
         adjust: impl FnOnce(&mut Section, &mut Vec<String>),
-        create: impl FnOnce(&Paths, &T) -> Result<()>,
+        create: impl FnOnce(&Paths, &T, bool) -> Result<()>,
     ) -> Option<T> {
         let mut notes = Vec::new();
         let mut section = section.clone();
@@ -88,9 +91,7 @@ impl Import<'_> {
         }
         adjust(&mut section, &mut notes);
         let taken = consistent::<T>(&mut section, &mut notes).and_then(|entry| {
-            if !self.options.dry_run {
-                create(self.paths, &entry)?;
-            }
+            create(self.paths, &entry, self.options.dry_run)?;
             Ok(entry)
         });
         match taken {
@@ -114,9 +115,9 @@ impl Import<'_> {
             let adjust = |section: &mut Section, notes: &mut Vec<String>| {
                 notes.extend(without_effect(section, &DATASTORE_WITHOUT_EFFECT));
             };
-            let taken = self.take(name, section, exists, adjust, |paths, entry: &DatastoreConfig| {
+            let taken = self.take(name, section, exists, adjust, |paths, entry: &DatastoreConfig, dry| {
                 usable(entry)?;
-                datastores::create(paths, entry)
+                if dry { datastores::check_new(paths, entry) } else { datastores::create(paths, entry) }
             });
             if let Some(store) = taken {
                 self.look_at(&store);
@@ -142,7 +143,7 @@ impl Import<'_> {
         let has_proxy = ServerConf::load(self.paths).is_ok_and(|(conf, _)| conf.http_proxy.is_some());
         for section in self.read(name, &["remote"])?.sections() {
             let exists = here.find(section.id()).is_some();
-            let taken = self.take(name, section, exists, |_, _| {}, remotes::create);
+            let taken = self.take(name, section, exists, |_, _| {}, unless_dry(remotes::create));
             if taken.is_some_and(|remote: RemoteConfig| remote.use_node_proxy == Some(true)) && !has_proxy {
                 let conf = self.paths.server_conf();
                 self.report.remind(format!("set `[node] http-proxy` in {}: remotes use it", conf.display()));
@@ -159,7 +160,7 @@ impl Import<'_> {
                 self.user(name, section, &here);
             } else {
                 let exists = here.tokens.iter().any(|token| token.id() == section.id());
-                let taken = self.take(name, section, exists, |_, _| {}, users::add_token);
+                let taken = self.take(name, section, exists, |_, _| {}, unless_dry(users::add_token));
                 if let Some(TokenConfig { tokenid, .. }) = taken {
                     let id = tokenid.to_string();
                     let (user, token) = id.split_once('!').unwrap_or((&id, ""));
@@ -176,22 +177,18 @@ impl Import<'_> {
         let is_root = section.id() == "root@pam";
         let exists = here.users.iter().any(|user| user.id() == section.id());
         let taken = if is_root {
-            // The superuser is always here; its mail address is what can be wanted of it.
-            let untouched = here.users.iter().any(|user| user.userid.is_root() && user.email.is_none());
-            self.take(
-                name,
-                section,
-                !untouched,
-                |_, _| {},
-                |paths, entry: &UserConfig| {
-                    users::update(paths, &entry.userid, None, |root| {
-                        root.clone_from(entry);
-                        Ok(())
-                    })
-                },
-            )
+            // The superuser is always here, in the file only if something is said of it.
+            let said = users::file(self.paths).read().is_ok_and(|(file, _)| file.line_of(section.id()).is_some());
+            let update = unless_dry(|paths: &Paths, entry: &UserConfig| {
+                users::update(paths, &entry.userid, None, |root| {
+                    root.clone_from(entry);
+                    Ok(())
+                })
+            });
+            self.take(name, section, said, |_, _| {}, update)
         } else {
-            self.take(name, section, exists, |_, _| {}, |paths, entry: &UserConfig| users::create(paths, entry, None))
+            let create = unless_dry(|paths: &Paths, entry: &UserConfig| users::create(paths, entry, None));
+            self.take(name, section, exists, |_, _| {}, create)
         };
         match taken {
             Some(user) if user.userid.realm() == "pbs" => {
@@ -244,14 +241,18 @@ impl Import<'_> {
     fn keys(&mut self) -> Result<()> {
         let name = "encryption-keys.cfg";
         let here = encryption_keys::load(self.paths)?;
+        self.keys = here.entries.iter().map(Entry::id).collect();
         for section in self.read(name, &["sync-key"])?.sections() {
             let exists = here.find(section.id()).is_some();
             let beside = self.from.join("encryption-keys").join(format!("{}.enc", section.id()));
             let now = self.options.now;
-            let create = |paths: &Paths, entry: &EncryptionKeyConfig| {
-                add_key(paths, entry, if beside.exists() { beside.clone() } else { entry.path.clone() }, now)
+            let create = |paths: &Paths, entry: &EncryptionKeyConfig, dry| {
+                let key = open_key(entry, if beside.exists() { &beside } else { &entry.path })?;
+                if dry { Ok(()) } else { add_key(paths, entry, &key, now) }
             };
-            self.take(name, section, exists, |_, _| {}, create);
+            if let Some(key) = self.take(name, section, exists, |_, _| {}, create) {
+                self.keys.push(key.id());
+            }
         }
         Ok(())
     }
@@ -280,7 +281,12 @@ impl Import<'_> {
                     section.set("disable", "true");
                 }
             };
-            if let Some(job) = self.take(name, section, exists, adjust, sync_jobs::create) {
+            let keys = self.keys.clone();
+            let create = |paths: &Paths, job: &SyncJobConfig, dry| {
+                refuse_without_keys(job, &keys)?;
+                if dry { Ok(()) } else { sync_jobs::create(paths, job) }
+            };
+            if let Some(job) = self.take(name, section, exists, adjust, create) {
                 any |= job.is_enabled() && job.schedule.is_some();
                 self.differences(&job);
             }
@@ -387,18 +393,37 @@ fn usable(store: &DatastoreConfig) -> Result<()> {
     Ok(())
 }
 
-/// Takes the key of a file over under the name and with the dates of `entry`.
-fn add_key(paths: &Paths, entry: &EncryptionKeyConfig, file: PathBuf, now: i64) -> Result<()> {
+/// Opens the key that `entry` tells of.
+fn open_key(entry: &EncryptionKeyConfig, file: &Path) -> Result<CryptKey> {
     let refused = |why: String| ConfigError::Refused(format!("{}: {why}", file.display()));
-    let bytes = files::read_if_there(&file)?.ok_or_else(|| refused("the key's file is not there".to_owned()))?;
+    let bytes = files::read_if_there(file)?.ok_or_else(|| refused("the key's file is not there".to_owned()))?;
     let parsed = KeyFile::parse(&bytes).map_err(|error| refused(error.to_string()))?;
     let key = parsed.unlock(None).map_err(|error| refused(error.to_string()))?;
     if key.fingerprint() != entry.fingerprint {
         return Err(refused("holds another key than is written of it".to_owned()));
     }
-    encryption_keys::add(paths, &entry.id, &key, entry.hint.clone(), entry.created, now)?;
+    Ok(key)
+}
+
+/// Keeps a key under the name and with the dates of `entry`.
+fn add_key(paths: &Paths, entry: &EncryptionKeyConfig, key: &CryptKey, now: i64) -> Result<()> {
+    encryption_keys::add(paths, &entry.id, key, entry.hint.clone(), entry.created, now)?;
     match entry.archived_at {
         Some(time) => encryption_keys::set_archived(paths, &entry.id, Some(time), None),
+        None => Ok(()),
+    }
+}
+
+/// A creation that a dry run leaves out.
+fn unless_dry<T>(create: impl FnOnce(&Paths, &T) -> Result<()>) -> impl FnOnce(&Paths, &T, bool) -> Result<()> {
+    move |paths, entry, dry| if dry { Ok(()) } else { create(paths, entry) }
+}
+
+/// Refuses a job whose keys are not here, whether or not they would be needed at once.
+fn refuse_without_keys(job: &SyncJobConfig, keys: &[String]) -> Result<()> {
+    let needed = job.active_encryption_key.iter().chain(&job.associated_key);
+    match needed.into_iter().find(|key| !keys.contains(key)) {
+        Some(key) => Err(ConfigError::Refused(format!("its encryption key `{key}` is not here; import that first"))),
         None => Ok(()),
     }
 }
