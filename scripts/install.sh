@@ -16,15 +16,15 @@ install -m 0755 "$binaries/backup-manager" "$binaries/backup-server" "$root/usr/
 # Pages of files have a section name of their own: a stock server on the same host has a sync.cfg(5) too.
 for page in man/*.[578]; do
     name=$(basename "$page")
-    section=${name##*.}
+    target=$root/usr/share/man/man${name##*.}
+    install -d "$target"
     case $name in
-        *.cfg.5) name=${name}replicator ;;
+        *.cfg.5) sed 's/^\(\.TH [^ ]*\) 5 /\1 5replicator /' "$page" >"$target/${name}replicator" ;;
+        *) cp "$page" "$target/$name" ;;
     esac
-    install -D -m 0644 "$page" "$root/usr/share/man/man$section/$name"
 done
 
-units=$root/usr/lib/systemd/system
-[ ! -d "$root/lib/systemd/system" ] || [ -L "$root/lib" ] || units=$root/lib/systemd/system
+units=$root/${UNIT_DIRECTORY:-usr/lib/systemd/system}
 install -d "$units"
 install -m 0644 etc/systemd/* "$units"
 install -D -m 0644 etc/tmpfiles.d/backup-replicator.conf "$root/usr/lib/tmpfiles.d/backup-replicator.conf"
@@ -32,20 +32,9 @@ install -D -m 0644 etc/tmpfiles.d/backup-replicator.conf "$root/usr/lib/tmpfiles
 conf=$root/etc/backup-manager/backup-server.conf
 if [ ! -e "$conf" ]; then
     install -d -m 0700 "$root/etc/backup-manager"
-    install -m 0640 etc/backup-manager/backup-server.conf "$conf"
+    install -m 0600 etc/backup-manager/backup-server.conf "$conf"
 fi
 
-# The scripts only ask the program; they are its own words.
-complete() { # PROGRAM SHELL FILE
-    install -d "$(dirname "$root/$3")"
-    _BACKUP_MANAGER_COMPLETE=$2 "$binaries/$1" >"$root/$3"
-    chmod 0644 "$root/$3"
-}
 for program in backup-manager backup-server; do
-    complete "$program" bash "usr/share/bash-completion/completions/$program"
-    complete "$program" fish "usr/share/fish/vendor_completions.d/$program.fish"
-    complete "$program" zsh "usr/share/zsh/vendor-completions/_$program"
-    # zsh runs the file itself at the first Tab, when the function it defines has not been called yet.
-    function=_clap_dynamic_completer_$(echo "$program" | tr - _)
-    printf '[ "$funcstack[1]" != "_%s" ] || %s "$@"\n' "$program" "$function" >>"$root/usr/share/zsh/vendor-completions/_$program"
+    scripts/completions.sh "$binaries/$program" "$root"
 done

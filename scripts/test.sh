@@ -9,7 +9,8 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "A Rust toolchain is needed: see rust-version in Cargo.toml, and https://rustup.rs" >&2
     exit 1
 fi
-scripts/need.sh cc=gcc tar zstd git python3
+scripts/need.sh cc=gcc tar zstd git /usr/bin/python3=python3 make g++=build-essential dpkg-buildpackage=dpkg-dev dh=debhelper \
+    lintian debootstrap systemd-analyze=systemd man=man-db mandoc groff setpriv=util-linux bash zsh fish
 scripts/need.sh systemd-analyze=systemd ||
     echo "systemd-analyze cannot be had here: calendar events are NOT compared with systemd's."
 cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny
@@ -57,6 +58,12 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 step "release build and demo"
 cargo build --locked --release --workspace --bins
 tests/demo/run.sh target/release
+
+step "Debian package"
+tests/package/build.sh target/debian >"$TMPDIR/package.log" 2>&1 || { cat "$TMPDIR/package.log" >&2; exit 1; }
+lintian --fail-on error,warning target/debian/*.changes
+tests/package/units.sh target/debian/*.deb
+tests/package/chroot.sh target/debian/*.deb
 
 step "independent implementation"
 scripts/peer-check.sh target/release "${PBS_PEER:-}"

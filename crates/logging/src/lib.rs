@@ -6,12 +6,20 @@
 //! (`journalctl UPID=...`). Everywhere else the log is text on standard error.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// Whether this process speaks the journal's protocol.
+static TO_JOURNAL: AtomicBool = AtomicBool::new(false);
+
+/// What lines of tasks are events of; they pass every filter.
+const TASK: &str = "task";
 
 /// How a line of text begins; the journal has its own time stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +35,30 @@ pub enum Prefix {
 /// # Errors
 /// A log has been started in this process already.
 pub fn start(filter: EnvFilter, prefix: Prefix) -> Result<(), TryInitError> {
-    let log = tracing_subscriber::registry().with(filter);
     if is_journal(std::env::var_os("JOURNAL_STREAM").as_deref(), io::stderr()) {
         // A journal that does not answer still takes what is printed.
         if let Ok(journal) = tracing_journald::layer() {
-            return log.with(journal.with_field_prefix(None)).try_init();
+            // A constant that parses; if it did not, only the lines of tasks would be missing.
+            let filter = format!("{filter},{TASK}=info").parse().unwrap_or(filter);
+            tracing_subscriber::registry().with(filter).with(journal.with_field_prefix(None)).try_init()?;
+            TO_JOURNAL.store(true, Ordering::Relaxed);
+            return Ok(());
         }
     }
+    let log = tracing_subscriber::registry().with(filter);
     let text = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     match prefix {
         Prefix::Time => log.with(text).try_init(),
         Prefix::Level => log.with(text.with_target(false).without_time()).try_init(),
+    }
+}
+
+/// Says a line of a task's log: to the journal with the field `UPID`, or as it is on standard error.
+pub fn task_line(upid: &(impl Display + ?Sized), line: &str) {
+    if TO_JOURNAL.load(Ordering::Relaxed) {
+        tracing::info!(target: TASK, %upid, "{line}");
+    } else {
+        eprintln!("{line}");
     }
 }
 

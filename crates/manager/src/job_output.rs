@@ -25,7 +25,7 @@ where
         let signals = tokio::spawn(cancel_on_signal(control.clone(), progress.clone()));
         let end = job(match &progress {
             Some(progress) => Caller { control, monitor: progress.clone(), echo: None },
-            None => Caller { control, monitor: Arc::new(Silent), echo: Some(Arc::new(|line| eprintln!("{line}"))) },
+            None => Caller { control, monitor: Arc::new(Silent), echo: Some(Arc::new(logging::task_line)) },
         });
         let end = end.await;
         signals.abort();

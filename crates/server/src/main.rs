@@ -25,7 +25,7 @@ const BLOCKING_THREADS: usize = 32;
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
 
 fn main() -> anyhow::Result<()> {
-    clap_complete::CompleteEnv::with_factory(Options::command).complete();
+    complete();
     let options = Options::parse();
     let paths = options.root.as_deref().map_or_else(Paths::system, Paths::under_root);
     let (conf, problems) = ServerConf::load(&paths).context("cannot read the configuration of the server")?;
@@ -72,6 +72,13 @@ fn main() -> anyhow::Result<()> {
         .await
         .context("cannot serve")
     })
+}
+
+/// Answers a shell that asks how to go on, and ends the process then.
+fn complete() {
+    let answer = clap_complete::CompleteEnv::with_factory(Options::command);
+    // Not the usual `COMPLETE`, which may be set for another reason.
+    answer.var("_BACKUP_MANAGER_COMPLETE").bin("backup-server").completer("backup-server").complete();
 }
 
 /// Looks for a new certificate every minute, and at once when told to by SIGHUP.

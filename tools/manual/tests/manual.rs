@@ -37,12 +37,12 @@ fn terms(page: &str, first: &str, end: &str) -> BTreeSet<String> {
     tagged.map(|term| plain(term.split_whitespace().nth(1).unwrap().trim_matches('"'))).collect()
 }
 
-/// The keys that `backup-server.conf` has, found where they are read.
+/// The keys that `backup-server.conf` has, `SECTION KEY`, found where they are read.
 fn server_keys() -> BTreeSet<String> {
     let source = fs::read_to_string(repository("crates/config/src/server_conf.rs")).unwrap();
     let patterns = source.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split_once("\") =>"));
-    let single = patterns.map(|(pair, _)| pair.split_once("\", \"").unwrap().1.to_owned());
-    single.chain(config::NotifyConf::KEYS.map(str::to_owned)).collect()
+    let keys = patterns.map(|(pair, _)| pair.replace("\", \"", " "));
+    keys.chain(config::NotifyConf::KEYS.map(|key| format!("notify {key}"))).collect()
 }
 
 #[test]
@@ -61,7 +61,19 @@ fn every_key_of_every_configuration_file_is_explained_and_no_other() {
     assert_eq!(terms("sync.cfg.5", "KEYS", "FILES"), keys::<config::SyncJobConfig>());
     assert_eq!(terms("remote.cfg.5", "KEYS", "FILES"), keys::<config::RemoteConfig>());
     assert_eq!(terms("datastore.cfg.5", "KEYS", "FILES"), keys::<config::DatastoreConfig>());
-    assert_eq!(terms("backup-server.conf.5", "[server]", "FILES"), server_keys());
+    let explained =
+        ["server", "node", "limits", "scheduler", "tasks", "notify", "metrics", ""].windows(2).flat_map(|pair| {
+            let end = if pair[1].is_empty() { "FILES".to_owned() } else { format!("[{}]", pair[1]) };
+            let keys = terms("backup-server.conf.5", &format!("[{}]", pair[0]), &end);
+            keys.into_iter().map(|key| format!("{} {key}", pair[0])).collect::<Vec<_>>()
+        });
+    assert_eq!(explained.collect::<BTreeSet<_>>(), server_keys());
+}
+
+#[test]
+fn every_variable_of_scripts_is_explained_and_no_other() {
+    let known = jobs::HOOK_VARIABLES.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(terms("backup-manager-hooks.7", "VARIABLES", "FILES"), known.collect());
 }
 
 #[test]
@@ -104,17 +116,19 @@ fn words(line: &str) -> Vec<&str> {
 
 #[test]
 fn every_command_in_an_example_is_one_that_the_parser_takes() {
-    let mut tried = 0;
+    let (mut tried, mut wrong) = (0, Vec::new());
     for page in every_page() {
         let text = plain(&man(&page)).replace("\\\n", " ");
-        for line in text.lines().filter(|line| line.starts_with("backup-manager ")) {
+        let examples = text.split("\n.SH EXAMPLES\n").nth(1).unwrap();
+        for line in examples.lines().filter(|line| line.starts_with("backup-manager ")) {
             let command = line.split(['>', '|', '&']).next().unwrap();
             if let Err(error) = manager::command().try_get_matches_from(words(command)) {
-                panic!("{page}: {line}\n{error}");
+                wrong.push(format!("{page}: {line}\n{error}"));
             }
             tried += 1;
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(tried > 20, "{tried}");
 }
 

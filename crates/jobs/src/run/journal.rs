@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{SyncDirection, SyncJobConfig};
-use formats::{ArchiveName, Namespace, RemoteName, SnapshotId};
+use formats::{ArchiveName, Namespace, RemoteName, SnapshotId, Upid};
 use replication::{Event, Monitor, Removal, SnapshotOutcome};
 use tasks::{TaskEnd, TaskLog};
 use tokio::time::Instant;
 
 use crate::report::JobReport;
 
-/// Whoever hears the lines of the log as they are written.
-pub type Echo = Arc<dyn Fn(&str) + Send + Sync>;
+/// Whoever hears the lines of the log as they are written, each with the name of the run.
+pub type Echo = Arc<dyn Fn(&Upid, &str) + Send + Sync>;
 
 /// The log of a run. It takes events from the engine and passes them on to the monitor of the caller.
 pub(crate) struct Journal {
@@ -139,7 +139,7 @@ impl Journal {
 
     fn echo(&self, text: &str) {
         if let Some(echo) = &self.echo {
-            echo(text);
+            echo(self.log.upid(), text);
         }
     }
 

@@ -20,19 +20,19 @@ fn host() -> Host {
     host
 }
 
-/// What `shell` prints for `script`, with our program on its PATH and the completion script in `$completion`.
+/// What `shell` prints for `script`, with our program on its PATH and what the package installs below `$share`.
 fn answer(host: &Host, shell: &str, script: &str) -> Vec<String> {
     let program = assert_cmd::cargo::cargo_bin!("backup-manager");
-    let registration = Command::new(program).env("_BACKUP_MANAGER_COMPLETE", shell).output().unwrap();
-    assert!(registration.status.success(), "{registration:?}");
-    let completion = host.file(&format!("completion.{shell}"), &registration.stdout);
+    let installer = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/completions.sh");
+    let installed = Command::new(installer).arg(program).arg(host.path("installed")).status().unwrap();
+    assert!(installed.success());
     let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let output = Command::new(shell)
         .args(["-c", script])
         .env("PATH", path)
         .env("HOME", host.path(""))
         .env("BACKUP_MANAGER_ROOT", host.path(""))
-        .env("completion", completion)
+        .env("share", host.path("installed/usr/share"))
         .output()
         .unwrap_or_else(|error| panic!("{shell} is needed: {error}"));
     assert!(output.status.success(), "{output:?}");
@@ -43,7 +43,7 @@ fn answer(host: &Host, shell: &str, script: &str) -> Vec<String> {
 fn bash(host: &Host, words: &[&str]) -> Vec<String> {
     let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
     let script = format!(
-        r#". "$completion"
+        r#". "$share/bash-completion/completions/backup-manager"
         COMP_WORDS=({}) COMP_CWORD={} COMP_TYPE=9
         $(complete -p backup-manager | sed 's/.*-F \([^ ]*\).*/\1/') backup-manager "${{COMP_WORDS[COMP_CWORD]}}" ""
         printf '%s\n' "${{COMPREPLY[@]}}""#,
@@ -68,16 +68,18 @@ fn bash_completes_commands_options_and_names() {
 
 #[test]
 fn fish_completes_names() {
-    let script = r#"source $completion; complete -C "backup-manager sync-job run n""#;
+    let script = r#"source $share/fish/vendor_completions.d/backup-manager.fish
+        complete -C "backup-manager sync-job run n""#;
 
     assert_eq!(answer(&host(), "fish", script), ["nightly", "noon"]);
 }
 
 #[test]
-fn zsh_completes_names() {
-    // Without a line editor: what the completion function would offer is printed by a stand-in for `_describe`.
-    let script = r#"autoload -Uz compinit && compinit -u -D; _describe() { print -l ${(P)@[-1]} }
-        . "$completion"; words=(backup-manager sync-job run n); CURRENT=4; _clap_dynamic_completer_backup_manager"#;
+fn zsh_completes_names_at_the_first_tab() {
+    // Without a line editor: what would be offered is printed by a stand-in for `_describe`.
+    let script = r#"fpath=($share/zsh/vendor-completions $fpath); autoload -Uz compinit && compinit -u -D
+        _describe() { print -l ${(P)@[-1]} }
+        words=(backup-manager sync-job run n); CURRENT=4; $_comps[backup-manager]"#;
 
     assert_eq!(answer(&host(), "zsh", script), ["nightly", "noon"]);
 }

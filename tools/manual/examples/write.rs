@@ -1,4 +1,6 @@
 //! Writes the pages that come from the parsers into `man/`; `make man` runs it.
+//!
+//! An example and no program, so that release builds leave it out.
 
 use std::path::Path;
 
