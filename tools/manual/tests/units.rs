@@ -1,7 +1,5 @@
 //! The shipped units start what there is.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::Path;
 

@@ -113,8 +113,15 @@ fn the_brake_lets_a_fifth_of_many_go() {
     assert_eq!(brake(9), Some(Brake { removals: 9, in_scope: 40, permitted: 8 }));
 }
 
+fn at_most(limit: &str) -> JobOptions {
+    JobOptions { max_removals: Some(limit.parse().unwrap()), remove_vanished: true, ..pull() }
+}
+
 #[test]
 fn a_brake_that_was_held_measures_by_what_was_there_then() {
+    let check = |options: &JobOptions, source: &str, target: &str, expected: &str| {
+        assert_eq!(plan(options, &inventory(source), &inventory(target)).brief(), expected);
+    };
     let half = JobOptions { held_in_scope: Some(4), ..at_most("50%") };
     check(&half, "vm/1: 4 5 6 7", "vm/1: 1 2 3 4 5 6", "vm/1: keep 1 2 3 (max-removals), skip 4 5, refresh 6, copy 7");
     check(&half, "vm/1: 3 4 5 6", "vm/1: 1 2 3 4 5 6", "vm/1: remove 1 2, skip 3 4 5, refresh 6");
