@@ -64,7 +64,7 @@ fn a_plugin_answers_in_one_line_with_its_own_exit_codes() {
     let said = host.run(&["health", "--nagios"]);
     assert!(said.code == 0 && said.stdout.starts_with("BACKUP OK - 1 job |"), "{said:?}");
 
-    fs::write(host.paths().sync_cfg(), "sync: bad\n\tmax-depth 9\n").unwrap();
+    fs::write(host.paths().sync_cfg(), "sync: bad\n\tmax-depth 9\n\tremote-store here\n\tstore there\n").unwrap();
     let said = host.run(&["health", "--nagios"]);
     assert!(said.code == 2 && said.stdout.contains("sync.cfg:2: section `sync: bad`"), "{said:?}");
     let said = host.run(&["health", "--nagios", "--job", "none"]);
