@@ -89,7 +89,7 @@ pub(crate) async fn attempt(
     report
 }
 
-/// Says what [`run_sync`] would do now. Nothing is written and no lock of the job is taken.
+/// Says what [`run_sync`](crate::run_sync) would do now. Nothing is written and no lock of the job is taken.
 ///
 /// As with a run, whatever keeps it from succeeding is in the report.
 ///

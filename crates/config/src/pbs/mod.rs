@@ -1,6 +1,6 @@
 //! A stock server's configuration: taking it over, and writing one that a stock server reads.
 //!
-//! Its files have our grammar, but strictly: [`strict`] refuses what it would refuse.
+//! Its files have our grammar, but strictly: `strict` refuses what it would refuse.
 
 mod export;
 mod import;
