@@ -170,13 +170,7 @@ impl JobStates {
     /// A file of it cannot be removed.
     pub fn forget(&self, id: &JobId) -> Result<(), ConfigError> {
         for suffix in ["json", "more.json", "last.json"] {
-            let path = self.path(id, suffix);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(ConfigError::Io { action: "remove", path, source: error });
-                }
-                _ => {}
-            }
+            config::state::forget(&self.path(id, suffix))?;
         }
         Ok(())
     }
